@@ -1,0 +1,67 @@
+"""Assembling a tracker from a preset's name: the one place that knows files, devices and networks together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ebm_tracker.errors import WeightsError
+from ebm_tracker.models import load_network
+from ebm_tracker.parameters import preset
+from ebm_tracker.tracking import Tracker, TrackerConfig
+
+WEIGHTS_FOLDER = Path(__file__).with_name("weights")
+
+
+def load(
+    name: str = "default",
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    *,
+    profile: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    backbone_weights: str | os.PathLike[str] | None = None,
+    config: TrackerConfig | None = None,
+) -> Tracker:
+    """A tracker, ready for ``initialize``.
+
+    ``name``: a preset of ``ebm_tracker.parameters``; ``device``: "auto" (CUDA, else Apple GPU, else CPU) or a
+    torch device; ``seed``: of the tracker's random parts; ``profile``: keep stage times. ``weights``: another
+    network file than the preset's; ``backbone_weights``: file with ImageNet weights for networks that ship only
+    their head (default: the variable EBM_BACKBONE_WEIGHTS, else torchvision's cache or download); ``config``:
+    settings to use instead of the preset's.
+
+    Raises PresetError for an unknown name, ValueError for a device that is not there, WeightsError for a
+    network that cannot be loaded.
+    """
+    config = config or preset(name)
+    chosen = _device(device)
+    if weights is not None:
+        config = replace(config, weights=replace(config.weights, file=os.fspath(weights), sha256=None))
+    path = WEIGHTS_FOLDER / config.weights.file  # an absolute path replaces the folder
+    if weights is not None:
+        path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"preset {name!r}: network file not found: {path.absolute()}. {config.weights.advice}".rstrip(". ") + ".")
+    backbone_weights = backbone_weights or os.environ.get("EBM_BACKBONE_WEIGHTS")
+    network = load_network(path, sha256=config.weights.sha256, backbone_weights=backbone_weights)
+    return Tracker(network, config, device=chosen, seed=seed, profile=profile)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be 'auto' or a torch device such as 'cpu', 'cuda:0' (got {device!r})") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no Apple GPU here")
+    return chosen

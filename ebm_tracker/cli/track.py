@@ -1,0 +1,144 @@
+"""Track an object through a video or a folder of frames.
+
+Without --video and --frames it tracks the face of the demo clip. Writes boxes, times, scores, an annotated
+video and a contact sheet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# A value like -5,3,20,20 looks like a flag to argparse.
+_NEGATIVE_VALUE = re.compile(r"-[\d.]")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags and the preset's name."""
+    parser.add_argument(
+        "preset", nargs="?", default="default", help="settings of the tracker (default: default)"
+    )
+    add_flags(parser)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags, which run_tracker.py shares."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--video", type=Path, metavar="FILE", help="a video file; needs --init")
+    source.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="a folder of images; needs --init unless it holds groundtruth.txt or groundtruth_rect.txt",
+    )
+    parser.add_argument(
+        "--init",
+        type=parse_box,
+        metavar="X,Y,W,H",
+        help="the object in the first frame: left, top, width, height in pixels",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the results go (default: results/ebm/<preset>)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="CPU threads (default: torch's choice)"
+    )
+    # pytracking spells with underscores, our own way is with hyphens.
+    parser.add_argument(
+        "--save_video",
+        "--save-video",
+        "--no-save_video",
+        "--no-save-video",
+        dest="save_video",
+        action=_Switch,
+        nargs=0,
+        default=True,
+        help="write the annotated video or not (default: write it)",
+    )
+    parser.add_argument(
+        "--debug",
+        type=int,
+        default=0,
+        metavar="LEVEL",
+        help="1: times of the stages, and tracebacks of errors",
+    )
+
+
+class _Switch(argparse.Action):
+    """argparse.BooleanOptionalAction for more spellings than one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, not (option_string or "").startswith("--no-"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tracks; returns 0, or 130 after Ctrl-C."""
+    from ebm_tracker.cli.session import run_session  # imports PyAV and more, which --help needs not
+
+    return run_session(args)
+
+
+def run_tracker_main(argv: Sequence[str] | None = None) -> int:
+    """run_tracker.py: ``ebm track`` with pytracking's two leading arguments; returns the exit code."""
+    from ebm_tracker.cli.parser import OneLineParser, run_guarded  # imports this module
+
+    parser = OneLineParser(prog="run_tracker.py", description=__doc__)
+    parser.add_argument(
+        "tracker_name", nargs="?", default="ebm", type=_tracker_name, help="ebm, the only one here"
+    )
+    parser.add_argument(
+        "preset", metavar="tracker_param", nargs="?", default="default", help="default, resnet18, ..."
+    )
+    add_flags(parser)
+    parser.set_defaults(run=run)
+    return run_guarded(parser, argv)
+
+
+def _tracker_name(text: str) -> str:
+    if text != "ebm":
+        raise argparse.ArgumentTypeError(f"this repository has the tracker ebm only (got {text!r})")
+    return text
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """``x,y,w,h`` as four floats; the sides must be above 0. Raises argparse.ArgumentTypeError."""
+    fields = [field for field in re.split(r"[,;\s]+", text.strip()) if field]
+    try:
+        values = [float(field) for field in fields]
+    except ValueError:
+        values = []
+    if len(values) != 4 or not all(math.isfinite(value) for value in values):
+        raise argparse.ArgumentTypeError(f"must be four numbers x,y,w,h such as 64,33,51,69 (got {text!r})")
+    x, y, w, h = values
+    if w <= 0 or h <= 0:
+        raise argparse.ArgumentTypeError(f"width and height must be > 0 (got w={w:g}, h={h:g})")
+    return x, y, w, h
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1. Raises argparse.ArgumentTypeError."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1 (got {text!r})")
+    return int(text)
+
+
+def join_negative_values(argv: Sequence[str]) -> list[str]:
+    """``--init -5,3,20,20`` as ``--init=-5,3,20,20``, so that argparse takes the value for one."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--init" and _NEGATIVE_VALUE.match(argument):
+            joined[-1] = f"--init={argument}"
+        else:
+            joined.append(argument)
+    return joined

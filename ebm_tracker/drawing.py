@@ -1,0 +1,155 @@
+"""A tracker's answer drawn onto a frame, by Pillow alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ebm_tracker.frames import RgbFrame
+
+Color = tuple[int, int, int]
+BoxXYWH = tuple[float, float, float, float]
+
+# Told apart also by people who see no red and green: the three differ in lightness.
+STATUS_COLORS: dict[str, Color] = {
+    "tracked": (64, 220, 110),
+    "uncertain": (255, 190, 40),
+    "lost": (232, 48, 64),
+}
+OTHER_COLOR: Color = (170, 170, 170)
+TRUTH_COLOR: Color = (110, 190, 255)
+_DARK: Color = (16, 18, 22)
+_WHITE: Color = (255, 255, 255)
+# Frames below this are enlarged before drawing, or their labels would be larger than the target.
+_READABLE_SIDE = 360
+
+
+def status_color(status: str) -> Color:
+    """RGB of a status name; gray for one that is not known."""
+    return STATUS_COLORS.get(status, OTHER_COLOR)
+
+
+@lru_cache(maxsize=16)
+def label_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that comes inside Pillow, so that every machine draws the same; size in pixels."""
+    return ImageFont.load_default(size)
+
+
+def enlargement(size_wh: tuple[int, int]) -> int:
+    """Whole factor, 1 to 4, that makes labels readable on a frame of that size."""
+    return int(np.clip(np.ceil(_READABLE_SIDE / max(min(size_wh), 1)), 1, 4))
+
+
+def annotate(
+    frame: RgbFrame,
+    box_xywh: BoxXYWH,
+    status: str,
+    score: float,
+    index: int,
+    truth_xywh: BoxXYWH | None = None,
+    scale: float = 1,
+) -> RgbFrame:
+    """A copy of the frame with the box in its status's colour, a label of status and score, and the number.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB; not modified.
+        box_xywh: pixels of ``frame``; may lie partly or wholly outside.
+        status: "tracked", "uncertain" or "lost".
+        score: in 0..1.
+        index: number of the frame.
+        truth_xywh: the true box, drawn as a thin line; None or with a NaN: not drawn.
+        scale: the result is this many times as large.
+
+    Returns:
+        (round(H * scale), round(W * scale), 3) uint8 RGB.
+    """
+    height, width = frame.shape[:2]
+    image = Image.fromarray(frame)
+    if scale != 1:
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
+    draw = ImageDraw.Draw(image, "RGBA")  # RGBA: colours with alpha blend
+    if truth_xywh is not None and np.isfinite(truth_xywh).all():
+        _draw_box(draw, _scaled(truth_xywh, scale), TRUTH_COLOR, line=1)
+    side = min(image.size)
+    font = label_font(int(np.clip(side // 22, 11, 40)))
+    if np.isfinite(box_xywh).all():
+        _draw_box(draw, _scaled(box_xywh, scale), status_color(status), line=max(2, side // 140))
+        _draw_tag(
+            draw, image.size, _scaled(box_xywh, scale), f"{status} {score:.2f}", status_color(status), font
+        )
+    draw_pill(draw, (6, 6), f"{index}", font, _WHITE, (*_DARK, 170))
+    return np.asarray(image)
+
+
+def blank_frame(size_wh: tuple[int, int], index: int) -> RgbFrame:
+    """What a video shows for a frame that could not be decoded: (H, W, 3) uint8, dark, with a note."""
+    image = Image.new("RGB", size_wh, _DARK)
+    draw = ImageDraw.Draw(image, "RGBA")
+    font = label_font(int(np.clip(min(size_wh) // 22, 11, 40)))
+    draw_pill(
+        draw, (6, 6), f"{index}  frame could not be decoded", font, _WHITE, (*STATUS_COLORS["lost"], 170)
+    )
+    return np.asarray(image)
+
+
+def draw_pill(
+    draw: ImageDraw.ImageDraw,
+    at_xy: tuple[float, float],
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    color: Color,
+    ground: Color | tuple[int, int, int, int],
+) -> tuple[float, float]:
+    """Text on a rounded ground whose top-left corner is given; returns the ground's size (w, h) in pixels."""
+    (width, height), pad = pill_size(text, font)
+    x, y = at_xy
+    draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=pad, fill=ground)
+    draw.text((x + width / 2, y + height / 2), text, fill=color, font=font, anchor="mm")
+    return width, height
+
+
+def pill_size(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> tuple[tuple[float, float], float]:
+    """Size (w, h) of the ground that ``draw_pill`` makes and its padding, pixels."""
+    left, top, right, bottom = font.getbbox("0Ag")  # the height is the same for all texts
+    pad = max(2.0, round((bottom - top) / 3.5))
+    left, _, right, _ = font.getbbox(text)
+    return (right - left + 3 * pad, bottom - top + 2 * pad), pad
+
+
+def _scaled(box_xywh: BoxXYWH, scale: float) -> BoxXYWH:
+    x, y, w, h = (float(value) * scale for value in box_xywh)
+    return x, y, w, h
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box_xywh: BoxXYWH, color: Color, line: int) -> None:
+    x, y, w, h = box_xywh
+    # Pixel i covers [i, i + 1): the last pixel inside is the one before the far edge. The line lies on the
+    # edge, half of it outside, with a dark seam around it for bright pictures.
+    out = line // 2
+    x0, y0 = round(x) - out, round(y) - out
+    x1, y1 = max(round(x + w) - 1 + out, x0), max(round(y + h) - 1 + out, y0)
+    draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=(*_DARK, 130), width=line + 2)
+    draw.rectangle((x0, y0, x1, y1), outline=color, width=line)
+
+
+def _draw_tag(
+    draw: ImageDraw.ImageDraw,
+    size_wh: tuple[int, int],
+    box_xywh: BoxXYWH,
+    text: str,
+    color: Color,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """The label above the box; below it, or inside the frame's edge, when there is no room."""
+    (width, height), pad = pill_size(text, font)
+    x, y, _, h = box_xywh
+    above, below = y - height - pad, y + h + pad
+    at_y = above if above >= 0 or below + height > size_wh[1] else below
+    at_x = min(max(x, 2), max(size_wh[0] - width - 2, 2))
+    at_y = min(max(at_y, 2), max(size_wh[1] - height - 2, 2))
+    draw_pill(draw, (at_x, at_y), text, font, _DARK if sum(color) > 380 else _WHITE, (*color, 225))

@@ -1,0 +1,82 @@
+"""Box refinement in one frame: random start boxes, ascent on the energy, the mean of the best."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebm_tracker.boxes import gradient_to_relative, relative_to_xywh, xywh_to_relative
+from ebm_tracker.energy import Acceptance, Refinement, ValueAndGrad, ascend
+from ebm_tracker.tracking.config import BoxSpace, RefinementSettings
+
+
+def start_boxes(box_xywh: Tensor, settings: RefinementSettings, generator: torch.Generator) -> Tensor:
+    """The box (4,) itself and ``settings.boxes`` - 1 randomly moved and resized copies, (boxes, 4)."""
+    xy, wh = box_xywh[:2], box_xywh[2:]
+    side = wh.prod().sqrt()
+    noise = torch.rand((settings.boxes - 1, 4), generator=generator).to(box_xywh) - 0.5
+    centers = xy + 0.5 * wh + settings.jitter[0] * side * noise[:, :2]
+    sizes = (wh + settings.jitter[1] * side * noise[:, 2:]).clamp(min=float(wh.min()) * settings.min_side_share)
+    return torch.cat((box_xywh[None], torch.cat((centers - 0.5 * sizes, sizes), dim=1)))
+
+
+def refine(
+    value_and_grad: ValueAndGrad, boxes_xywh: Tensor, settings: RefinementSettings, *, upstream: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Ascent from (N, 4) boxes: refined boxes (N, 4) and the energies (N,) to rank them by.
+
+    The reference size of relative coordinates is that of the first box, for all. ``upstream``: rank by the
+    energies before the last step, as pytracking does, instead of those of the boxes themselves.
+    """
+    acceptance = Acceptance.ALWAYS if settings.decay == 1 else Acceptance.UNDO
+    position, size = settings.step_length
+    steps = (position, position, size, size)
+    if settings.space is BoxSpace.IMAGE:
+        result = ascend(
+            value_and_grad,
+            boxes_xywh,
+            step_length=steps,
+            steps=settings.steps,
+            acceptance=acceptance,
+            decay=settings.decay,
+            step_scale=lambda boxes: boxes[:, 2:].repeat(1, 2),
+            final_value=not upstream,
+        )
+        return result.y, _ranking(result)
+    ref_wh = boxes_xywh[:1, 2:]
+
+    def relative(boxes_rel: Tensor) -> tuple[Tensor, Tensor]:
+        boxes = relative_to_xywh(boxes_rel, ref_wh)
+        f, gradient = value_and_grad(boxes)
+        return f, gradient_to_relative(gradient, boxes, ref_wh)
+
+    result = ascend(
+        relative,
+        xywh_to_relative(boxes_xywh, ref_wh),
+        step_length=steps,
+        steps=settings.steps,
+        acceptance=acceptance,
+        decay=settings.decay,
+        final_value=not upstream,
+    )
+    return relative_to_xywh(result.y, ref_wh), _ranking(result)
+
+
+def _ranking(result: Refinement) -> Tensor:
+    return result.f_before_last if result.f is None else result.f
+
+
+def select_box(boxes_xywh: Tensor, energies: Tensor, settings: RefinementSettings) -> tuple[float, ...] | None:
+    """Mean x, y, w, h of the ``best`` boxes by energy, or None when no box survives.
+
+    Sides are clamped to at least one crop pixel; boxes that are too long or not finite are dropped.
+    """
+    boxes = torch.cat((boxes_xywh[:, :2], boxes_xywh[:, 2:].clamp(min=1)), dim=1)
+    aspect = boxes[:, 2] / boxes[:, 3]
+    keep = (aspect < settings.max_aspect) & (aspect > 1 / settings.max_aspect)
+    keep &= boxes.isfinite().all(1) & energies.isfinite()
+    boxes, energies = boxes[keep], energies[keep]
+    if len(boxes) == 0:
+        return None
+    best = energies.topk(min(settings.best, len(boxes))).indices
+    return tuple(boxes[best].mean(0).tolist())

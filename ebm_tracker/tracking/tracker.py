@@ -1,0 +1,285 @@
+"""The tracker: ATOM's online classifier finds the target, the energy network fits the box.
+
+This module is the list of steps; each step is a module of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebm_tracker.boxes import check_inside, parse_box_xywh
+from ebm_tracker.crops import CropWindow, SearchGeometry, sample_patch
+from ebm_tracker.frames import to_rgb_uint8
+from ebm_tracker.models import BoxEnergy, EnergyNetwork
+from ebm_tracker.models.backbone import fold_batch_norms
+from ebm_tracker.tracking.augment import dropout_copies, first_frame_patches
+from ebm_tracker.tracking.classifier import (
+    OnlineClassifier,
+    fit_classifier,
+    gaussian_label,
+    label_sigma,
+    normalize_features,
+    random_filter,
+    random_projection,
+)
+from ebm_tracker.tracking.clock import StageClock
+from ebm_tracker.tracking.config import TrackerConfig
+from ebm_tracker.tracking.fourier import ScoreUpsampler
+from ebm_tracker.tracking.localize import Outcome, localize
+from ebm_tracker.tracking.memory import SampleMemory
+from ebm_tracker.tracking.refinement import refine, select_box, start_boxes
+from ebm_tracker.tracking.state import Status, TargetState, TrackOutput
+
+CELL = 16
+"""Stride of the classifier's features in crop pixels."""
+
+_STATUS = {
+    Outcome.NORMAL: Status.TRACKED,
+    Outcome.HARD_NEGATIVE: Status.TRACKED,
+    Outcome.UNCERTAIN: Status.UNCERTAIN,
+    Outcome.NOT_FOUND: Status.LOST,
+}
+
+
+@dataclass
+class _Target:
+    """Everything that belongs to one target: made by ``initialize``, gone with the next one."""
+
+    frame_wh: tuple[int, int]
+    geometry: SearchGeometry
+    state: TargetState
+    classifier: OnlineClassifier
+    memory: SampleMemory
+    energy: BoxEnergy
+    label_sigma: float
+    generator: torch.Generator
+    frames: int = 1
+
+
+class Tracker:
+    """Follows one target: ``initialize`` with its first box, then ``track`` frame by frame.
+
+    ``network``: in eval mode, already on ``device``; trackers may share it. ``seed`` fixes the random parts
+    (augmentation, filter start values, start boxes): the same seed, machine and thread count give bit-equal
+    results. ``profile``: keep the time of every stage in ``stage_times``.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        config: TrackerConfig,
+        *,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        profile: bool = False,
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.seed = seed
+        # Convolutions with folded norms, in the layout the CPU's kernels prefer.
+        self._network = fold_batch_norms(network.eval()).to(self.device, memory_format=torch.channels_last)
+        self._clock = StageClock(profile, self.device)
+        cells = config.crop_size // CELL
+        self._upsampler = ScoreUpsampler(
+            (cells, cells),
+            (config.crop_size, config.crop_size),
+            upstream_compat=config.upstream_compat,
+            device=self.device,
+        )
+        self._target: _Target | None = None
+
+    @property
+    def stage_times(self) -> dict[str, list[float]]:
+        """Seconds of every stage, in order; empty unless the tracker was made with ``profile=True``."""
+        return self._clock.seconds
+
+    # First frame -----------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def initialize(self, frame: Any, box_xywh: Any, color: str = "rgb") -> None:
+        """Learns the target from one frame.
+
+        ``frame``: see :func:`ebm_tracker.frames.to_rgb_uint8`; ``box_xywh``: four numbers in pixels, top-left
+        corner and size, possibly partly outside the frame. A second call starts afresh, as a new tracker would.
+
+        Raises ValueError, before anything is changed, for a frame or box that cannot be used.
+        """
+        image = to_rgb_uint8(frame, color)
+        box = parse_box_xywh(box_xywh)
+        height, width = image.shape[:2]
+        check_inside(box, (width, height))
+        with self._clock.stage("initialize"):
+            self._target = self._learn(image, box)
+
+    def _learn(self, image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> _Target:
+        config = self.config
+        generator = torch.Generator().manual_seed(self.seed)
+        geometry = SearchGeometry.around(box, config.search_area, config.crop_size)
+        state = TargetState(geometry.center_xy, (box[2], box[3]), geometry.scale)
+
+        # A patch of twice the search square leaves room to move and turn; the identity is its middle.
+        size = config.crop_size
+        wide, wide_window = sample_patch(
+            image, state.center_xy, 2 * size * state.scale, 2 * size, upstream=config.upstream_compat
+        )
+        patches, _, shifts_xy = first_frame_patches(wide[0], size, generator, config.augmentation)
+        window = _inner_window(wide_window, size)
+
+        features8, features16 = self._features(patches)
+        samples = normalize_features(features16)
+        samples = torch.cat(
+            (
+                samples,
+                dropout_copies(
+                    samples[:1], config.augmentation.dropout_count, config.augmentation.dropout_probability, generator
+                ),
+            )
+        )
+        sigma = label_sigma(geometry.base_wh, 1 / CELL, config.classifier.label_sigma_factor)
+        shifts = torch.cat((shifts_xy, shifts_xy.new_zeros(len(samples) - len(shifts_xy), 2))).double()
+        labels = self._labels(window, state.center_xy, sigma, shifts)
+        classifier = fit_classifier(
+            samples,
+            labels,
+            config.classifier,
+            init_projection=random_projection(config.classifier, samples.shape[1], generator),
+            init_filter=random_filter(config.classifier, generator),
+        )
+        memory = SampleMemory(classifier.project(samples), labels, config.memory)
+
+        crop_box = window.box_to_crop(state.center_xy, state.size_wh)
+        modulation = self._network.head.modulation(
+            (features8[:1], features16[:1]), torch.tensor([crop_box], device=self.device)
+        )
+        energy = BoxEnergy(self._network.head, modulation)
+        frame_wh = (image.shape[1], image.shape[0])
+        return _Target(frame_wh, geometry, state, classifier, memory, energy, sigma, generator)
+
+    # Every other frame -----------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def track(self, frame: Any, color: str = "rgb") -> TrackOutput:
+        """Finds the target in the next frame.
+
+        ``frame`` as for ``initialize``. None or an empty array (a frame that could not be read) gives LOST with
+        the last box and changes nothing. When the frame's size changes in mid-video, the box is scaled with it.
+
+        Raises RuntimeError before ``initialize``, ValueError for a frame that cannot be used.
+        """
+        target = self._target
+        if target is None:
+            raise RuntimeError("call initialize(frame, box_xywh) before track(frame)")
+        if frame is None or getattr(frame, "size", 1) == 0:
+            return TrackOutput(target.state.box_xywh, 0.0, Status.LOST)
+        with self._clock.stage("frame"):
+            image = to_rgb_uint8(frame, color)
+            self._fit_frame_size(target, (image.shape[1], image.shape[0]))
+            target.frames += 1
+            return self._step(target, image)
+
+    def _step(self, target: _Target, image: NDArray[np.uint8]) -> TrackOutput:
+        config, clock, state = self.config, self._clock, target.state
+        with clock.stage("crop"):
+            side = config.crop_size * state.scale
+            patch, window = sample_patch(
+                image, state.center_xy, side, config.crop_size, upstream=config.upstream_compat
+            )
+        with clock.stage("backbone"):
+            features = self._features(patch)
+        with clock.stage("localize"):
+            sample = target.classifier.project(normalize_features(features[1]))
+            scores = self._upsampler(target.classifier.score(sample))[0]
+            crop_wh = (state.size_wh[0] / state.scale, state.size_wh[1] / state.scale)
+            location = localize(scores, crop_wh, config.localization)
+        hard_negative = location.outcome is Outcome.HARD_NEGATIVE
+        if location.outcome is not Outcome.NOT_FOUND:
+            middle = (config.crop_size - 1) / 2
+            dx, dy = location.displacement_xy
+            found = self._kept_inside(window.point_to_frame((middle + dx, middle + dy)), state.size_wh, target.frame_wh)
+            with clock.stage("energy features"):
+                energy = target.energy.frame(self._network.head.maps(features))
+            with clock.stage("refine"):
+                target.state = self._refined(target, energy, window, found)
+            if location.outcome is not Outcome.UNCERTAIN:
+                rate = config.memory.hard_negative_learning_rate if hard_negative else config.memory.learning_rate
+                label = self._labels(window, target.state.center_xy, target.label_sigma, torch.zeros(1, 2))
+                target.memory.add(sample, label, rate)
+        with clock.stage("learn"):
+            if hard_negative or (target.frames - 1) % config.classifier.update_every == 0:
+                target.classifier.update(target.memory)
+        score = min(max(location.peak, 0.0), 1.0)
+        return TrackOutput(target.state.box_xywh, score, _STATUS[location.outcome])
+
+    def _refined(
+        self, target: _Target, energy: Any, window: CropWindow, center_xy: tuple[float, float]
+    ) -> TargetState:
+        """The box that climbs highest from around ``center_xy``; the old size there when none is sound."""
+        config, old = self.config, target.state
+        start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), device=self.device)
+        boxes = start_boxes(start, config.refinement, target.generator)
+        boxes, ranking = refine(energy.value_and_grad, boxes, config.refinement, upstream=config.upstream_compat)
+        best = select_box(boxes, ranking, config.refinement)
+        if best is None:
+            # pytracking returns to the previous frame's position here and forgets what the classifier found.
+            return old if config.upstream_compat else TargetState(center_xy, old.size_wh, old.scale)
+        center, size = window.box_to_frame(best)
+        size = self._bounded(size, old.size_wh, target.frame_wh)
+        base_w, base_h = target.geometry.base_wh
+        scale = math.sqrt(size[0] * size[1] / (base_w * base_h))
+        return TargetState(self._kept_inside(center, size, target.frame_wh), size, scale)
+
+    # Parts -----------------------------------------------------------------------------------------------------
+
+    def _features(self, patches: Tensor, chunk: int = 4) -> tuple[Tensor, Tensor]:
+        """Backbone features of (N, 3, S, S) patches; in chunks, so that 23 of them need no more memory than 4."""
+        parts = [self._network.features(part.to(self.device)) for part in patches.split(chunk)]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def _labels(
+        self, window: CropWindow, center_xy: tuple[float, float], sigma: float, shifts_xy: Tensor
+    ) -> Tensor:
+        """Wanted responses (N, cells, cells): a Gaussian at the target, moved by ``shifts_xy`` (N, 2) pixels."""
+        cells = self.config.crop_size // CELL
+        x, y = window.point_to_crop(center_xy)
+        middle = (self.config.crop_size - 1) / 2
+        centers = (torch.tensor([[x - middle, y - middle]]) + shifts_xy) / CELL
+        return gaussian_label((cells, cells), (sigma, sigma), centers).to(self.device, torch.float32)
+
+    def _kept_inside(
+        self, center_xy: tuple[float, float], size_wh: tuple[float, float], frame_wh: tuple[int, int]
+    ) -> tuple[float, float]:
+        """The centre moved so that at least ``inside_share`` of either side stays in the frame."""
+        share = self.config.inside_share
+        x, y = (
+            min(max(c, (share - 0.5) * size), limit - (share - 0.5) * size)
+            for c, size, limit in zip(center_xy, size_wh, frame_wh, strict=True)
+        )
+        return x, y
+
+    def _bounded(
+        self, size_wh: tuple[float, float], old_wh: tuple[float, float], frame_wh: tuple[int, int]
+    ) -> tuple[float, float]:
+        """Sides that change by at most ``max_size_change`` per frame, at least two pixels, at most the frame's."""
+        change = self.config.max_size_change
+        w, h = (
+            min(max(side, old / change, 2.0), old * change, max(float(limit), 2.0))
+            for side, old, limit in zip(size_wh, old_wh, frame_wh, strict=True)
+        )
+        return w, h
+
+    def _fit_frame_size(self, target: _Target, frame_wh: tuple[int, int]) -> None:
+        if frame_wh != target.frame_wh:
+            ratio = (frame_wh[0] / target.frame_wh[0], frame_wh[1] / target.frame_wh[1])
+            target.state, target.frame_wh = target.state.resized(ratio), frame_wh
+
+
+def _inner_window(wide: CropWindow, size: int) -> CropWindow:
+    """The window of the middle S x S of a 2S x 2S patch."""
+    return CropWindow(wide.point_to_frame((size / 2, size / 2)), wide.scale_xy, wide.entry_shift)

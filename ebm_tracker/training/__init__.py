@@ -1,0 +1,1 @@
+"""Training of the energy head: photos -> pairs of frames -> objective -> loop."""

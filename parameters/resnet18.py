@@ -1,0 +1,5 @@
+"""The paper's network (ResNet18, 256-channel head) and its settings: T = 10, steps 2e-4 and 1e-3."""
+
+from ebm_tracker.tracking.config import TrackerConfig, WeightsSource
+
+config = TrackerConfig(weights=WeightsSource("resnet18_head.safetensors"))

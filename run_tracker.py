@@ -1,0 +1,8 @@
+"""Tracks an object: ``python run_tracker.py ebm default`` runs the demo, ``--help`` lists the rest."""
+
+import sys
+
+from ebm_tracker.cli.track import run_tracker_main
+
+if __name__ == "__main__":
+    sys.exit(run_tracker_main())

@@ -1,0 +1,116 @@
+"""What a wheel holds, and that it works without the repository around it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ebm_tracker.version import __version__
+
+REPO = Path(__file__).resolve().parents[1]
+MAPPED = ("ltr_settings", "parameters", "train_settings", "evaluation")
+OPENCV = "opencv"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy: building leaves a build/ behind, whose stale modules the next wheel would ship."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "MANIFEST.in"):
+        if (REPO / name).exists():
+            shutil.copy(REPO / name, copy)
+    for name in ("ebm_tracker", *MAPPED):
+        shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(folder)]
+    result = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def expected_files() -> set[str]:
+    core = REPO / "ebm_tracker"
+    paths = [*core.rglob("*.py"), core / "py.typed"]
+    paths += [path for path in (core / "weights").iterdir() if not path.name.startswith(".")]
+    files = {path.relative_to(REPO).as_posix() for path in paths}
+    mapped = [path for folder in MAPPED for path in (REPO / folder).rglob("*.py")]
+    return files | {f"ebm_tracker/{path.relative_to(REPO).as_posix()}" for path in mapped}
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(names: set[str]) -> None:
+    inside = {name for name in names if ".dist-info/" not in name}
+    assert inside == expected_files()
+
+
+def test_the_wheel_holds_licences_and_command(wheel: Path, names: set[str]) -> None:
+    info = f"ebm_tracker-{__version__}.dist-info"
+    assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= names
+    with zipfile.ZipFile(wheel) as archive:
+        assert "ebm = ebm_tracker.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+        metadata = archive.read(f"{info}/METADATA").decode()
+    assert "License-Expression: Apache-2.0" in metadata
+    assert f"\nVersion: {__version__}\n" in metadata
+
+
+def test_the_wheel_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size < 40 * 2**20  # a network file or two below 12 MiB each, and the code
+
+
+def test_the_wheel_imports_without_the_repository(wheel: Path, tmp_path: Path) -> None:
+    """Every module. -S keeps site-packages' .pth files out, through which an editable install would help."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    path = [str(tmp_path / "site"), *(entry for entry in sys.path if entry.endswith("-packages"))]
+    script = (
+        f"import sys; sys.path[:0] = {path!r}\n"
+        "import importlib, pkgutil, ebm_tracker\n"
+        "names = [m.name for m in pkgutil.walk_packages(ebm_tracker.__path__, 'ebm_tracker.')]\n"
+        "[importlib.import_module(n) for n in names if not n.endswith('.__main__')]\n"
+        "print(len(names), ebm_tracker.__file__)\n"
+    )
+    command = [sys.executable, "-S", "-c", script]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    count, file = result.stdout.splitlines()[-1].split(" ", 1)
+    assert file.startswith(str(tmp_path))
+    modules = {name for name in expected_files() if name.endswith(".py")} - {"ebm_tracker/__init__.py"}
+    assert int(count) == len(modules)
+
+
+def test_versions_are_equal() -> None:
+    import ebm_tracker
+
+    assert ebm_tracker.__version__ == __version__ == importlib.metadata.version("ebm-tracker")
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = importlib.metadata.entry_points(group="console_scripts", name="ebm")
+    assert command.value == "ebm_tracker.cli:main"
+    assert callable(command.load())
+
+
+def test_no_plain_install_brings_opencv() -> None:
+    """Only the extra that asks for a window does; the OpenCV wheels overwrite one another's cv2."""
+    requires = importlib.metadata.requires("ebm-tracker") or []
+    opencv = [line for line in requires if line.lower().startswith(OPENCV)]
+    assert opencv and all('extra == "window"' in line for line in opencv)
+
+
+def test_core_dependencies_are_the_listed_ones() -> None:
+    requires = importlib.metadata.requires("ebm-tracker") or []
+    core = {line.split(">")[0].strip().lower() for line in requires if "extra ==" not in line}
+    assert core == {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "pillow"}

@@ -1,0 +1,1 @@
+"""Training recipes: scripts to copy and edit, one file each."""

@@ -1,0 +1,139 @@
+"""Trains the shipped ``default`` network: an energy head on a frozen EfficientNet-Lite0, from single photos.
+
+    python -m ebm_tracker.train_settings.lite --photos DIR --backbone_weights FILE --out DIR
+
+DIR holds ``ecssd/{images,masks}`` and ``coco128/{images,det_labels,seg_labels}``. Two CPU cores; the same command
+continues a stopped run. ``--set`` changes any field of :class:`Recipe`. Time and scores: see the model card beside
+the shipped weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebm_tracker.models import EnergyHead, EnergyNetwork, HeadChannels, load_imagenet_backbone, save_network
+from ebm_tracker.models.backbone import BACKBONES
+from ebm_tracker.training.heldout import HeldOutPairs
+from ebm_tracker.training.loop import LoopSettings, Training
+from ebm_tracker.training.objective import NegativeLogLikelihood
+from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker
+from ebm_tracker.training.photos import load_coco128, load_ecssd, split_photos
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result. Milestones are fractions of the run."""
+
+    backbone: str = "efficientnet_lite0"
+    reference: tuple[int, int] = (64, 128)
+    maps: tuple[int, int] = (128, 128)
+    hidden: tuple[int, int] = (256, 256)
+    steps: int = 4000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    milestones: tuple[float, ...] = (0.6, 0.85)
+    warmup: int = 50
+    samples: int = 128
+    sigmas: tuple[float, ...] = (0.05, 0.5)
+    seed: int = 0
+    held_out_pairs: int = 256
+    bfloat16: bool = True  # convolutions only; halves the step on CPUs that have it, energies stay float32
+
+
+def build_network(recipe: Recipe, backbone_weights: Path | None) -> EnergyNetwork:
+    """The untrained head on its backbone, in the memory layout that convolutions like."""
+    torch.manual_seed(recipe.seed)
+    backbone = load_imagenet_backbone(recipe.backbone, backbone_weights)
+    channels = HeadChannels(BACKBONES[recipe.backbone].channels, recipe.reference, recipe.maps, recipe.hidden)
+    return EnergyNetwork(backbone, EnergyHead(channels)).to(memory_format=torch.channels_last)
+
+
+def run(recipe: Recipe, photos: Path, backbone_weights: Path | None, out: Path, workers: int = 1) -> Path:
+    """Trains (or goes on training) and returns the path of the network."""
+    training_photos, held_out_photos = split_photos(load_ecssd(photos / "ecssd") + load_coco128(photos / "coco128"))
+    network = build_network(recipe, backbone_weights)
+    objective = NegativeLogLikelihood(recipe.sigmas, recipe.samples, bfloat16=recipe.bfloat16)
+    settings = LoopSettings(
+        steps=recipe.steps,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        milestones=tuple(int(recipe.steps * m) for m in recipe.milestones),
+        warmup=recipe.warmup,
+        seed=recipe.seed,
+        workers=workers,
+    )
+    dataset = PairDataset(PairMaker(training_photos), recipe.steps * recipe.batch_size, recipe.seed)
+    maker = PairMaker(held_out_photos)
+    held_out = HeldOutPairs([maker.make(np.random.default_rng((1, i))) for i in range(recipe.held_out_pairs)])
+
+    def losses(batch: Pair, generator: torch.Generator) -> Tensor:
+        network.train()
+        return objective(network, batch, generator)
+
+    def evaluate() -> dict[str, float]:
+        network.eval()
+        gain = held_out.refinement(network, (4e-4, 2e-3))
+        return {
+            "nll": held_out.nll(network, objective),
+            "start_iou": gain.start_iou,
+            "iou": gain.iou,
+            "op75": gain.op75,
+        }
+
+    training = Training(network.head, losses, dataset, settings, out, evaluate, fingerprint=repr(recipe))
+    training.run()
+    network.eval()
+    provenance: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "module": "ebm_tracker.train_settings.lite",
+        "photos": [len(training_photos), len(held_out_photos)],
+        "backbone": BACKBONES[recipe.backbone].source,
+        "training_seconds": round(training.seconds),
+        "held_out": evaluate(),
+        "date": time.strftime("%Y-%m-%d"),
+        "torch": torch.__version__,
+    }
+    path = out / "network.safetensors"
+    digest = save_network(network, path, provenance)
+    print(f"{path.absolute()}\nSHA-256 {digest}\nheld-out {provenance['held_out']}")
+    return path
+
+
+def _parse_changes(changes: list[str]) -> dict[str, Any]:
+    fields = {name: type(value) for name, value in asdict(Recipe()).items()}
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        key, _, text = change.partition("=")
+        if key not in fields:
+            raise SystemExit(f"--set {change}: unknown key; known: {', '.join(fields)}")
+        if fields[key] is bool:
+            parsed[key] = {"true": True, "false": False}[text.lower()]
+        elif fields[key] in (tuple, list):
+            parsed[key] = tuple(float(v) if "." in v else int(v) for v in text.split(","))
+        else:
+            parsed[key] = fields[key](text)
+    return parsed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--backbone_weights", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    recipe = replace(Recipe(), **_parse_changes(args.set))
+    run(recipe, args.photos, args.backbone_weights, args.out, args.workers)
+
+
+if __name__ == "__main__":
+    main()
