@@ -5,9 +5,30 @@
     out = tracker.track(next_frame)  # out.box_xywh, out.score, out.status
 """
 
-from ebm_tracker.build import load
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ebm_tracker.errors import EbmError
-from ebm_tracker.tracking import Status, Tracker, TrackOutput
 from ebm_tracker.version import __version__
 
+if TYPE_CHECKING:
+    from ebm_tracker.build import load
+    from ebm_tracker.tracking import Status, Tracker, TrackOutput
+
 __all__ = ["EbmError", "Status", "TrackOutput", "Tracker", "__version__", "load"]
+
+# These import torch, which takes seconds that `ebm --help` and reading a video need not spend.
+_LATER = {
+    "load": "ebm_tracker.build",
+    "Status": "ebm_tracker.tracking",
+    "TrackOutput": "ebm_tracker.tracking",
+    "Tracker": "ebm_tracker.tracking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,11 +29,11 @@ def parse_box_xywh(box: Any, name: str = "box") -> BoxXYWH:
     values = box.tolist() if hasattr(box, "tolist") else box
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
         raise ValueError(f"{name} must be four numbers x, y, w, h (got {box!r})")
-    if len(values) == 1 and isinstance(values[0], Sequence):
+    if len(values) == 1 and isinstance(values[0], Sequence) and not isinstance(values[0], (str, bytes)):
         values = values[0]
     try:
         numbers = [float(v) for v in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must be four numbers x, y, w, h (got {box!r})") from None
     if len(numbers) != 4:
         raise ValueError(f"{name} must be four numbers x, y, w, h (got {len(numbers)} of them: {box!r})")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,15 +38,16 @@ def load(
     """
     config = config or preset(name)
     chosen = _device(device)
-    if weights is not None:
-        config = replace(config, weights=replace(config.weights, file=os.fspath(weights), sha256=None))
-    path = WEIGHTS_FOLDER / config.weights.file  # an absolute path replaces the folder
-    if weights is not None:
-        path = Path(weights)
+    path = Path(weights) if weights is not None else WEIGHTS_FOLDER / config.weights.file
     if not path.is_file():
-        raise WeightsError(f"preset {name!r}: network file not found: {path.absolute()}. {config.weights.advice}".rstrip(". ") + ".")
-    backbone_weights = backbone_weights or os.environ.get("EBM_BACKBONE_WEIGHTS")
-    network = load_network(path, sha256=config.weights.sha256, backbone_weights=backbone_weights)
+        advice = f" ({config.weights.advice})" if config.weights.advice and weights is None else ""
+        raise WeightsError(f"network file of preset {name!r} not found: {path.absolute()}{advice}")
+    backbone_file = backbone_weights or os.environ.get("EBM_BACKBONE_WEIGHTS") or None
+    network = load_network(
+        path,
+        sha256=config.weights.sha256 if weights is None else None,
+        backbone_weights=Path(backbone_file) if backbone_file else None,
+    )
     return Tracker(network, config, device=chosen, seed=seed, profile=profile)
 
 
@@ -59,7 +59,8 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device must be 'auto' or a torch device such as 'cpu', 'cuda:0' (got {device!r})") from None
+        message = f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0' (got {device!r})"
+        raise ValueError(message) from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here")
     if chosen.type == "mps" and not torch.backends.mps.is_available():

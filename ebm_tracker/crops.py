@@ -78,7 +78,10 @@ def sample_patch(
     """
     cut = [_Span(c, side, output, limit, upstream) for c, limit in zip(center_xy, frame.shape[1::-1], strict=True)]
     across, down = cut
-    pixels = frame[down.indices()[:, None], across.indices()[None, :]]  # (rows, columns, 3)
+    if across.inside and down.inside:
+        pixels = frame[down.cut, across.cut]  # a view: half of the cost of gathering
+    else:
+        pixels = frame[down.indices()[:, None], across.indices()[None, :]]  # (rows, columns, 3)
     patch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
     if patch.shape[-2:] != (output, output):
         patch = functional.interpolate(patch, (output, output), mode="bilinear", align_corners=False)
@@ -108,6 +111,14 @@ class _Span:
             self.count += 1
         self.first = offset + low * self.step
         self.offset = offset
+
+    @property
+    def inside(self) -> bool:
+        return self.first >= 0 and self.first + self.step * (self.count - 1) < self.limit
+
+    @property
+    def cut(self) -> slice:
+        return slice(self.first, self.first + self.step * (self.count - 1) + 1, self.step)
 
     def indices(self) -> NDArray[np.intp]:
         """Frame indices of the pixels, clamped to the frame's thinned grid."""

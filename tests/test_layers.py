@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     f"{ROOT}.models": LAYER_1,
     f"{ROOT}.tracking": LAYER_2,
     f"{ROOT}.training": LAYER_2,
-    f"{ROOT}.parameters": {f"{ROOT}.tracking.config"},
+    f"{ROOT}.parameters": {f"{ROOT}.tracking.config", f"{ROOT}.errors"},
     f"{ROOT}.evaluation": LAYER_0 | {f"{ROOT}.drawing"},
     f"{ROOT}.demo": LAYER_0,  # where the demo clip lies: for the leaves only
     f"{ROOT}.drawing": LAYER_0,  # boxes on frames: for evaluation's pictures and the leaves

@@ -68,6 +68,7 @@ def ascend(
     acceptance: Acceptance = Acceptance.RISING,
     decay: float = 1.0,
     step_scale: Callable[[Tensor], Tensor] | None = None,
+    value: Callable[[Tensor], Tensor] | None = None,
     final_value: bool = True,
     on_step: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Refinement:
@@ -76,6 +77,7 @@ def ascend(
     ``step_length``: one number or D of them; each candidate keeps its own copy, which decays by ``decay``
     whenever its own step is refused. ``step_scale`` maps y (N, D) to extra factors (N, D) for coordinates in
     which the step depends on the position (ATOM moves boxes x, y, w, h by gradient times (w, h, w, h)).
+    ``value``: f without its gradient, where that is cheaper, for the evaluation after the last step;
     ``final_value=False`` saves the evaluation after the last step where nobody needs it (f is then None; under
     RISING it is always known). ``on_step(y, f)`` is called with the state before each step.
 
@@ -111,7 +113,9 @@ def ascend(
             move = forward
         y = y + move
         previous = f
-    return Refinement(y, f, value_and_grad(y)[0] if final_value else None)
+    if not final_value:
+        return Refinement(y, f, None)
+    return Refinement(y, f, value_and_grad(y)[0] if value is None else value(y))
 
 
 def _ascend_rising(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops.misc import Conv2dNormActivation
 
 from ebm_tracker.errors import WeightsError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -134,7 +137,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 }
 
 
-def fold_batch_norms(module: nn.Module) -> nn.Module:
+def fold_batch_norms(module: ModuleT) -> ModuleT:
     """Merges each batch norm (eval mode) into the convolution before it, in place; returns the module.
 
     The pairs are found as neighbours in registration order, which holds for all networks of this file.
@@ -159,7 +162,7 @@ def build_backbone(name: str, folded: bool = False) -> Backbone:
         raise ValueError(f"unknown backbone {name!r}; known: {', '.join(sorted(BACKBONES))}")
     stage8, stage16 = BACKBONES[name].build()
     backbone = Backbone(name, stage8, stage16).eval()
-    return fold_batch_norms(backbone) if folded else backbone  # type: ignore[return-value]
+    return fold_batch_norms(backbone) if folded else backbone
 
 
 def load_imagenet_backbone(name: str, weights_file: str | Path | None = None) -> Backbone:
@@ -169,7 +172,7 @@ def load_imagenet_backbone(name: str, weights_file: str | Path | None = None) ->
     Raises WeightsError, naming what was looked for, when neither has it.
     """
     backbone = build_backbone(name)
-    state = _read_state(Path(weights_file)) if weights_file is not None else _torchvision_state(name)
+    state = _read_state(name, Path(weights_file)) if weights_file is not None else _torchvision_state(name)
     _load_prefix(backbone, state, str(weights_file or BACKBONES[name].source))
     fold_batch_norms(backbone)
     return backbone.requires_grad_(False)
@@ -192,12 +195,12 @@ def _torchvision_state(name: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _read_state(path: Path) -> Mapping[str, Tensor]:
+def _read_state(name: str, path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"backbone weights not found: {path.absolute()}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _torchvision_order(name, load_file(path))
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
@@ -206,7 +209,17 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         raise WeightsError(f"backbone weights {path.absolute()} cannot be read: {error}") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"backbone weights {path.absolute()} hold a {type(state).__name__}, not a state dict")
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise WeightsError(f"backbone weights {path.absolute()} hold other things than tensors by name")
     return state
+
+
+def _torchvision_order(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Layer order for .safetensors files, which list tensors by type and name: that of torchvision's network."""
+    if BACKBONES[name].torchvision is None:
+        raise ValueError(f".safetensors files do not keep the order of layers that {name} is read by")
+    layers = torchvision.models.get_model(name, weights=None).state_dict()
+    return {key: state[key] for key in layers if key in state}
 
 
 def _load_prefix(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:

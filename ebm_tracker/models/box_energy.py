@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_tracker.models.energy_head import STRIDES, TEST_BINS, EnergyHead, EnergyMaps, LinearBlock, Modulation
+from ebm_tracker.models.energy_head import STRIDES, EnergyHead, EnergyMaps, LinearBlock, Modulation
 from ebm_tracker.models.roi_pool import hat_integral, wide_dtype
 
 
@@ -30,22 +30,25 @@ class _Level(NamedTuple):
     bias: Tensor
     readout: Tensor
     bins: int
-    scale: float
+    stride: int
 
 
 class BoxEnergy:
-    """The energy function of one target. ``frame(maps)`` fixes the frame; the result maps boxes to energies."""
+    """The energy function of one target. ``frame(maps)`` fixes the frame; the result maps boxes to energies.
+
+    Raises ValueError for a head in training mode, whose batch norms have no fixed statistics to fold.
+    """
 
     def __init__(self, head: EnergyHead, modulation: Modulation) -> None:
         if head.training:
             raise ValueError("BoxEnergy folds batch norms and needs a head in eval mode")
-        split = head.fc3_rt.linear.out_features
-        readouts = head.iou_predictor.weight.detach()[0].split((split, head.fc4_rt.linear.out_features))
+        blocks = (head.fc3_rt, head.fc4_rt)
+        readouts = head.iou_predictor.weight.detach()[0].split([block.linear.out_features for block in blocks])
         self.offset = head.iou_predictor.bias.detach()
         self.levels = tuple(
-            _fold(block, modulation[i].detach()[0], readouts[i], 1 / STRIDES[i])
-            for i, block in enumerate((head.fc3_rt, head.fc4_rt))
+            _fold(block, modulation[i].detach()[0], readouts[i], STRIDES[i]) for i, block in enumerate(blocks)
         )
+        self.edges = _EdgeTable([(level.bins, level.stride) for level in self.levels], self.offset)
 
     def frame(self, maps: EnergyMaps) -> FrameBoxEnergy:
         """Fixes the maps (1, C, H, W) of a frame."""
@@ -53,12 +56,14 @@ class BoxEnergy:
         return FrameBoxEnergy(self, tuple(m.detach()[0].permute(1, 2, 0).contiguous() for m in maps))
 
 
-def _fold(block: LinearBlock, modulation: Tensor, readout: Tensor, scale: float) -> _Level:
-    gain = block.bn.weight.detach() / (block.bn.running_var + block.bn.eps).sqrt()  # type: ignore[operator]
-    bias = (block.linear.bias.detach() - block.bn.running_mean) * gain + block.bn.bias.detach()  # type: ignore[operator]
+def _fold(block: LinearBlock, modulation: Tensor, readout: Tensor, stride: int) -> _Level:
+    mean, variance = block.bn.running_mean, block.bn.running_var
+    assert mean is not None and variance is not None
+    gain = block.bn.weight.detach() / (variance + block.bn.eps).sqrt()
+    bias = (block.linear.bias.detach() - mean) * gain + block.bn.bias.detach()
     weight = block.linear.weight.detach().reshape(-1, block.channels, block.bins * block.bins)
     weight = (weight * gain[:, None, None] * modulation[:, None]).transpose(1, 2)
-    return _Level(weight.reshape(len(gain), -1).contiguous(), bias, readout.contiguous(), block.bins, scale)
+    return _Level(weight.reshape(len(gain), -1).contiguous(), bias, readout.contiguous(), block.bins, stride)
 
 
 class FrameBoxEnergy:
@@ -70,90 +75,129 @@ class FrameBoxEnergy:
     @torch.no_grad()
     def values(self, boxes_xywh: Tensor) -> Tensor:
         """Boxes (N, 4) in crop pixels -> energies (N,)."""
-        return self._evaluate(boxes_xywh, with_gradient=False)[0]
+        weights = _BinWeights(boxes_xywh, self.target.edges, self.maps_hwc)
+        return self._energies([self._hidden(weights, i) for i in range(len(self.maps_hwc))])
 
     @torch.no_grad()
     def value_and_grad(self, boxes_xywh: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) -> energies (N,) and their gradient with respect to x, y, w, h (N, 4)."""
-        energies, gradient = self._evaluate(boxes_xywh, with_gradient=True)
-        assert gradient is not None
-        return energies, gradient
+        weights = _BinWeights(boxes_xywh, self.target.edges, self.maps_hwc)
+        hidden = [self._hidden(weights, i) for i in range(len(self.maps_hwc))]
+        for index, level in enumerate(self.target.levels):
+            weights.pull_back(index, ((hidden[index] > 0) * level.readout) @ level.weight)
+        return self._energies(hidden), weights.box_gradient()
 
-    def _evaluate(self, boxes_xywh: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-        energies = self.target.offset.expand(len(boxes_xywh))
-        gradient = torch.zeros_like(boxes_xywh) if with_gradient else None
-        for level, cells_hwc in zip(self.target.levels, self.maps_hwc, strict=True):
-            bins = _Bins(boxes_xywh, level.bins, level.scale, cells_hwc)
-            hidden = torch.addmm(level.bias, bins.pooled(), level.weight.t())
-            energies = energies + hidden.relu() @ level.readout
-            if gradient is not None:
-                pooled_gradient = ((hidden > 0) * level.readout) @ level.weight
-                gradient += bins.box_gradient(pooled_gradient)
-        return energies, gradient
+    def _hidden(self, weights: _BinWeights, index: int) -> Tensor:
+        level = self.target.levels[index]
+        return torch.addmm(level.bias, weights.pooled(index), level.weight.t())
+
+    def _energies(self, hidden: list[Tensor]) -> Tensor:
+        shares = [h.relu() @ level.readout for h, level in zip(hidden, self.target.levels, strict=True)]
+        return sum(shares, start=self.target.offset.expand(len(hidden[0])))
 
 
-class _Bins:
-    """The bins of N boxes on one map: their weights over a window of cells that all boxes lie in."""
+class _EdgeTable:
+    """Constants of the bins' edges. Both maps and both axes are handled as one list of edges, level after level:
+    edge e lies at (corner + fraction_e * side) / stride_e cells, and bin b between edges b and b + 1. The bin
+    between two levels is none; its coefficient is zero."""
 
-    def __init__(self, boxes_xywh: Tensor, bins: int, scale: float, cells_hwc: Tensor) -> None:
-        self.bins, self.scale = bins, scale
-        wide = wide_dtype(boxes_xywh.device)
-        boxes = boxes_xywh.to(wide) * scale
-        size = boxes[:, 2:] / bins  # (N, 2), x and y
-        valid = (size > 0).all(1)[:, None]
-        size = torch.where(valid, size, torch.ones_like(size))
-        steps = torch.arange(bins + 1, device=boxes.device, dtype=wide)
-        edges = boxes[:, :2, None] + size[:, :, None] * steps  # (N, 2, bins + 1)
-        left, top, count = _window(edges, cells_hwc.shape[1], cells_hwc.shape[0])
-        grid = torch.arange(count, device=boxes.device, dtype=wide)
-        origin = grid.new_tensor([[left], [top]])
-        distance = (edges - origin)[..., None] - grid  # (N, 2, bins + 1, count)
-        inverse = (valid / size)[..., None, None]  # (N, 2, 1, 1), zero for empty boxes
-        self.dtype = boxes_xywh.dtype
-        self.weights = (hat_integral(distance).diff(dim=2) * inverse).to(self.dtype)  # (N, 2, bins, count)
-        self.edge_weights = ((1 - distance.abs()).clamp(min=0) * inverse).to(self.dtype)
-        self.inverse = inverse[..., 0, 0].to(self.dtype)
-        self.steps = steps.to(self.dtype)
-        window = cells_hwc[top : top + count, left : left + count]
-        self.cells = window.reshape(-1, cells_hwc.shape[2])  # (count_y * count_x, C)
-        self.shape = (len(boxes), bins, bins, window.shape[0], window.shape[1])
-        self.across, self.down = self.weights[:, 0, :, : window.shape[1]], self.weights[:, 1, :, : window.shape[0]]
-
-    def pooled(self) -> Tensor:
-        """(N, bins * bins * C), ordered row, column, channel."""
-        n, bins, _, height, width = self.shape
-        kernel = self.down[:, :, None, :, None] * self.across[:, None, :, None, :]
-        return (kernel.reshape(n * bins * bins, height * width) @ self.cells).reshape(n, -1)
-
-    def box_gradient(self, pooled_gradient: Tensor) -> Tensor:
-        """Pulls dE/dpooled (N, bins * bins * C) back to dE/d(x, y, w, h) (N, 4)."""
-        n, bins, _, height, width = self.shape
-        kernel_gradient = (pooled_gradient.reshape(n * bins * bins, -1) @ self.cells.t()).reshape(self.shape)
-        weights_gradient = torch.zeros_like(self.weights)
-        weights_gradient[:, 0, :, :width] = (kernel_gradient * self.down[:, :, None, :, None]).sum((1, 3))
-        weights_gradient[:, 1, :, :height] = (kernel_gradient * self.across[:, None, :, None, :]).sum((2, 4))
-        # Weight p is (H(edge_{p+1}) - H(edge_p)) / size, edge_p = low + p size, size = side / bins.
-        edges_gradient = torch.zeros_like(self.edge_weights[..., 0])  # (N, 2, bins + 1)
-        edges_gradient[:, :, 1:] = (weights_gradient * self.edge_weights[:, :, 1:]).sum(-1)
-        edges_gradient[:, :, :-1] -= (weights_gradient * self.edge_weights[:, :, :-1]).sum(-1)
-        low = edges_gradient.sum(-1)
-        size = (edges_gradient * self.steps).sum(-1) - (weights_gradient * self.weights).sum((2, 3)) * self.inverse
-        return torch.cat((low, size / bins), dim=1) * self.scale
+    def __init__(self, bins_and_strides: list[tuple[int, int]], like: Tensor) -> None:
+        self.wide = wide_dtype(like.device)
+        fraction, inverse_stride, per_side = [], [], []
+        for bins, stride in bins_and_strides:
+            fraction += [k / bins for k in range(bins + 1)]
+            inverse_stride += [1 / stride] * (bins + 1)
+            per_side += [float(bins * stride)] * bins + [0.0]
+        self.slices: list[slice] = []
+        for bins, _ in bins_and_strides:
+            start = self.slices[-1].stop + 1 if self.slices else 0
+            self.slices.append(slice(start, start + bins))
+        self.strides = [stride for _, stride in bins_and_strides]
+        self.levels = like.new_tensor(
+            [i for i, (bins, _) in enumerate(bins_and_strides) for _ in range(bins + 1)], dtype=torch.long
+        )
+        self.fraction = like.new_tensor(fraction, dtype=self.wide)
+        self.inverse_stride = like.new_tensor(inverse_stride, dtype=self.wide)
+        self.bins_per_side = like.new_tensor(per_side[:-1], dtype=self.wide)  # 1 / (bin size in cells) * side
+        # Columns: d edge / d corner and d edge / d side.
+        self.jacobian = torch.stack((self.inverse_stride, self.fraction * self.inverse_stride), dim=1).to(like.dtype)
 
 
-def _window(edges: Tensor, width: int, height: int) -> tuple[int, int, int]:
-    """(left, top, count): a square window of cells that holds all that the edges (N, 2, K) reach.
+class _BinWeights:
+    """Weights of N boxes' bins over the cells that any of them reaches, and what flows back into them."""
+
+    def __init__(self, boxes_xywh: Tensor, table: _EdgeTable, maps_hwc: tuple[Tensor, ...]) -> None:
+        self.table, self.maps_hwc = table, maps_hwc
+        boxes = boxes_xywh.to(table.wide)
+        corner, side = boxes[:, :2], boxes[:, 2:]
+        valid = (side > 0).all(1, keepdim=True)
+        inverse_side = valid / torch.where(valid, side, torch.ones_like(side))  # zero for an empty box
+        edges = (corner[..., None] + side[..., None] * table.fraction) * table.inverse_stride  # (N, 2, edges)
+        self.windows, count = _windows(boxes, table.strides, maps_hwc)
+        origins = boxes.new_tensor([(left, top) for left, top in self.windows]).t()[:, table.levels]  # (2, edges)
+        distance = (edges - origins)[..., None] - torch.arange(count, device=boxes.device, dtype=table.wide)
+        inverse_size = (inverse_side[..., None] * table.bins_per_side)[..., None]  # (N, 2, bins, 1)
+        dtype = boxes_xywh.dtype
+        self.weights = (hat_integral(distance).diff(dim=2) * inverse_size).to(dtype)  # (N, 2, bins, count)
+        self.hats = (1 - distance.abs()).clamp(min=0).to(dtype)  # (N, 2, edges, count): d H / d edge
+        self.inverse_size, self.inverse_side = inverse_size.to(dtype), inverse_side.to(dtype)
+        self.gradient = torch.zeros_like(self.weights)
+        self.count = count
+
+    def _level(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights across (N, bins, w) and down (N, bins, h), and the window's cells (h * w, C)."""
+        cells = self.maps_hwc[index]
+        left, top = self.windows[index]
+        window = cells[top : top + self.count, left : left + self.count]
+        height, width = window.shape[:2]
+        rows = self.table.slices[index]
+        return self.weights[:, 0, rows, :width], self.weights[:, 1, rows, :height], window.reshape(height * width, -1)
+
+    def pooled(self, index: int) -> Tensor:
+        """Bin averages (N, bins * bins * C), ordered row, column, channel."""
+        across, down, cells = self._level(index)
+        kernel = down[:, :, None, :, None] * across[:, None, :, None, :]
+        return (kernel.reshape(-1, len(cells)) @ cells).reshape(len(across), -1)
+
+    def pull_back(self, index: int, pooled_gradient: Tensor) -> None:
+        """Takes dE/dpooled (N, bins * bins * C) of one level back to its weights."""
+        across, down, cells = self._level(index)
+        shape = (len(across), down.shape[1], across.shape[1], down.shape[2], across.shape[2])
+        kernel_gradient = (pooled_gradient.reshape(-1, cells.shape[1]) @ cells.t()).reshape(shape)
+        rows = self.table.slices[index]
+        self.gradient[:, 0, rows, : shape[4]] = (kernel_gradient * down[:, :, None, :, None]).sum((1, 3))
+        self.gradient[:, 1, rows, : shape[3]] = (kernel_gradient * across[:, None, :, None, :]).sum((2, 4))
+
+    def box_gradient(self) -> Tensor:
+        """dE/d(x, y, w, h) (N, 4), after ``pull_back`` of every level.
+
+        A weight is (H(next edge) - H(edge)) / size, with edges linear in corner and side and size linear in side.
+        """
+        scaled = self.gradient * self.inverse_size
+        ahead = (scaled * self.hats[:, :, 1:]).sum(-1) @ self.table.jacobian[1:]  # (N, 2, corner and side)
+        behind = (scaled * self.hats[:, :, :-1]).sum(-1) @ self.table.jacobian[:-1]
+        edges = ahead - behind
+        size = (self.gradient * self.weights).sum((2, 3)) * self.inverse_side
+        return torch.cat((edges[..., 0], edges[..., 1] - size), dim=1)
+
+
+def _windows(
+    boxes: Tensor, strides: list[int], maps_hwc: tuple[Tensor, ...]
+) -> tuple[list[tuple[int, int]], int]:
+    """Per level the (left, top) cell of a square window that holds all that the boxes reach, and its side.
 
     On an accelerator the whole map: there the arithmetic is free and reading numbers back is not.
     """
-    whole = max(width, height)
-    if edges.device.type != "cpu":
-        return 0, 0, whole
-    bounds = torch.cat((edges[:, :, 0].amin(0), edges[:, :, -1].amax(0)))
-    if not bool(bounds.isfinite().all()):
-        return 0, 0, whole
-    x0, y0, x1, y1 = bounds.tolist()
-    left, right = max(int(x0) - 1, 0), min(int(x1) + 2, width)
-    top, bottom = max(int(y0) - 1, 0), min(int(y1) + 2, height)
-    count = min(max(right - left, bottom - top, 1), whole)
-    return max(min(left, width - count), 0), max(min(top, height - count), 0), count
+    whole = max(max(cells.shape[:2]) for cells in maps_hwc)
+    if boxes.device.type != "cpu" or not bool(boxes.isfinite().all()):
+        return [(0, 0)] * len(strides), whole
+    low = boxes[:, :2].amin(0).tolist()
+    high = (boxes[:, :2] + boxes[:, 2:]).amax(0).tolist()
+    spans = []
+    for stride, cells in zip(strides, maps_hwc, strict=True):
+        for axis, limit in ((0, cells.shape[1]), (1, cells.shape[0])):
+            first = min(max(int(low[axis] / stride) - 1, 0), limit - 1)
+            spans.append((first, min(max(int(high[axis] / stride) + 2, first + 1), limit) - first, limit))
+    count = max(length for _, length, _ in spans)
+    starts = [max(min(first, limit - count), 0) for first, _, limit in spans]
+    return list(zip(starts[::2], starts[1::2], strict=True)), count

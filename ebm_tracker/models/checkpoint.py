@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ebm_tracker.errors import WeightsError
+from ebm_tracker.files import atomic_path
 from ebm_tracker.models.backbone import BACKBONES, build_backbone, load_imagenet_backbone
 from ebm_tracker.models.energy_head import EnergyHead, HeadChannels
 from ebm_tracker.models.network import EnergyNetwork
@@ -52,14 +52,10 @@ def save_network(
     }
     metadata = {"architecture": json.dumps(architecture), "provenance": json.dumps(dict(provenance))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(state, beside, metadata)
-        digest = sha256_of(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return digest
+    with atomic_path(path) as part:
+        save_file(state, part, metadata)
+        part.chmod(0o644)  # safetensors writes files that only their owner can read
+        return sha256_of(part)
 
 
 def load_network(
@@ -79,13 +75,18 @@ def load_network(
         raise WeightsError(f"{path.absolute()} is damaged or another file: SHA-256 {found}, expected {sha256}")
     architecture, state = _read(path)
     name = architecture.get("backbone")
-    if name not in BACKBONES:
+    if not isinstance(name, str) or name not in BACKBONES:
         raise WeightsError(f"{path.absolute()} needs backbone {name!r}; known: {', '.join(sorted(BACKBONES))}")
     try:
         channels = HeadChannels(**{key: tuple(value) for key, value in architecture["head"].items()})
         head = EnergyHead(channels)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path.absolute()} describes a head that cannot be built: {error!r}") from error
+    if channels.features != BACKBONES[name].channels:
+        raise WeightsError(
+            f"{path.absolute()} describes a head for features of {channels.features} channels, "
+            f"{name} gives {BACKBONES[name].channels}"
+        )
     included = bool(architecture.get("backbone_included"))
     backbone = build_backbone(name, folded=True) if included else load_imagenet_backbone(name, backbone_weights)
     network = EnergyNetwork(backbone, head)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ebm_tracker.boxes import gradient_to_relative, relative_to_xywh, xywh_to_relative
-from ebm_tracker.energy import Acceptance, Refinement, ValueAndGrad, ascend
+from ebm_tracker.energy import Acceptance, Refinement, ascend
+from ebm_tracker.models.box_energy import FrameBoxEnergy
 from ebm_tracker.tracking.config import BoxSpace, RefinementSettings
 
 
@@ -21,7 +22,7 @@ def start_boxes(box_xywh: Tensor, settings: RefinementSettings, generator: torch
 
 
 def refine(
-    value_and_grad: ValueAndGrad, boxes_xywh: Tensor, settings: RefinementSettings, *, upstream: bool = False
+    energy: FrameBoxEnergy, boxes_xywh: Tensor, settings: RefinementSettings, *, upstream: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Ascent from (N, 4) boxes: refined boxes (N, 4) and the energies (N,) to rank them by.
 
@@ -33,13 +34,14 @@ def refine(
     steps = (position, position, size, size)
     if settings.space is BoxSpace.IMAGE:
         result = ascend(
-            value_and_grad,
+            energy.value_and_grad,
             boxes_xywh,
             step_length=steps,
             steps=settings.steps,
             acceptance=acceptance,
             decay=settings.decay,
             step_scale=lambda boxes: boxes[:, 2:].repeat(1, 2),
+            value=energy.values,
             final_value=not upstream,
         )
         return result.y, _ranking(result)
@@ -47,7 +49,7 @@ def refine(
 
     def relative(boxes_rel: Tensor) -> tuple[Tensor, Tensor]:
         boxes = relative_to_xywh(boxes_rel, ref_wh)
-        f, gradient = value_and_grad(boxes)
+        f, gradient = energy.value_and_grad(boxes)
         return f, gradient_to_relative(gradient, boxes, ref_wh)
 
     result = ascend(
@@ -57,6 +59,7 @@ def refine(
         steps=settings.steps,
         acceptance=acceptance,
         decay=settings.decay,
+        value=lambda boxes_rel: energy.values(relative_to_xywh(boxes_rel, ref_wh)),
         final_value=not upstream,
     )
     return relative_to_xywh(result.y, ref_wh), _ranking(result)

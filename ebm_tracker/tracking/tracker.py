@@ -19,6 +19,7 @@ from ebm_tracker.crops import CropWindow, SearchGeometry, sample_patch
 from ebm_tracker.frames import to_rgb_uint8
 from ebm_tracker.models import BoxEnergy, EnergyNetwork
 from ebm_tracker.models.backbone import fold_batch_norms
+from ebm_tracker.models.box_energy import FrameBoxEnergy
 from ebm_tracker.tracking.augment import dropout_copies, first_frame_patches
 from ebm_tracker.tracking.classifier import (
     OnlineClassifier,
@@ -66,7 +67,8 @@ class _Target:
 class Tracker:
     """Follows one target: ``initialize`` with its first box, then ``track`` frame by frame.
 
-    ``network``: in eval mode, already on ``device``; trackers may share it. ``seed`` fixes the random parts
+    ``network``: trackers may share one. It is put in eval mode, on ``device``, and its batch norms are folded into
+    the convolutions before them, so it cannot be trained further. ``seed`` fixes the random parts
     (augmentation, filter start values, start boxes): the same seed, machine and thread count give bit-equal
     results. ``profile``: keep the time of every stage in ``stage_times``.
     """
@@ -83,8 +85,9 @@ class Tracker:
         self.config = config
         self.device = torch.device(device)
         self.seed = seed
-        # Convolutions with folded norms, in the layout the CPU's kernels prefer.
-        self._network = fold_batch_norms(network.eval()).to(self.device, memory_format=torch.channels_last)
+        # Folded norms and channels-last memory: what the CPU's convolution kernels are fastest with.
+        network = fold_batch_norms(network.eval()).to(self.device)
+        self._network: EnergyNetwork = network.to(memory_format=torch.channels_last)
         self._clock = StageClock(profile, self.device)
         cells = config.crop_size // CELL
         self._upsampler = ScoreUpsampler(
@@ -176,7 +179,7 @@ class Tracker:
         target = self._target
         if target is None:
             raise RuntimeError("call initialize(frame, box_xywh) before track(frame)")
-        if frame is None or getattr(frame, "size", 1) == 0:
+        if frame is None or 0 in getattr(frame, "shape", ()):
             return TrackOutput(target.state.box_xywh, 0.0, Status.LOST)
         with self._clock.stage("frame"):
             image = to_rgb_uint8(frame, color)
@@ -218,13 +221,13 @@ class Tracker:
         return TrackOutput(target.state.box_xywh, score, _STATUS[location.outcome])
 
     def _refined(
-        self, target: _Target, energy: Any, window: CropWindow, center_xy: tuple[float, float]
+        self, target: _Target, energy: FrameBoxEnergy, window: CropWindow, center_xy: tuple[float, float]
     ) -> TargetState:
         """The box that climbs highest from around ``center_xy``; the old size there when none is sound."""
         config, old = self.config, target.state
         start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), device=self.device)
         boxes = start_boxes(start, config.refinement, target.generator)
-        boxes, ranking = refine(energy.value_and_grad, boxes, config.refinement, upstream=config.upstream_compat)
+        boxes, ranking = refine(energy, boxes, config.refinement, upstream=config.upstream_compat)
         best = select_box(boxes, ranking, config.refinement)
         if best is None:
             # pytracking returns to the previous frame's position here and forgets what the classifier found.
@@ -256,9 +259,10 @@ class Tracker:
         self, center_xy: tuple[float, float], size_wh: tuple[float, float], frame_wh: tuple[int, int]
     ) -> tuple[float, float]:
         """The centre moved so that at least ``inside_share`` of either side stays in the frame."""
-        share = self.config.inside_share
+        # Pixel i ends half a pixel after its centre. ATOM leaves that out, which loses boxes below 3 pixels.
+        share, edge = self.config.inside_share, 0.0 if self.config.upstream_compat else 0.5
         x, y = (
-            min(max(c, (share - 0.5) * size), limit - (share - 0.5) * size)
+            min(max(c, (share - 0.5) * size - edge), limit - (share - 0.5) * size - edge)
             for c, size, limit in zip(center_xy, size_wh, frame_wh, strict=True)
         )
         return x, y
@@ -266,10 +270,10 @@ class Tracker:
     def _bounded(
         self, size_wh: tuple[float, float], old_wh: tuple[float, float], frame_wh: tuple[int, int]
     ) -> tuple[float, float]:
-        """Sides that change by at most ``max_size_change`` per frame, at least two pixels, at most the frame's."""
+        """Sides that change by at most ``max_size_change`` per frame, from two pixels to the frame's."""
         change = self.config.max_size_change
         w, h = (
-            min(max(side, old / change, 2.0), old * change, max(float(limit), 2.0))
+            min(max(side, old / change, 2.0), old * change, max(float(limit), old / change, 2.0))
             for side, old, limit in zip(size_wh, old_wh, frame_wh, strict=True)
         )
         return w, h

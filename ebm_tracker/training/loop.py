@@ -7,7 +7,6 @@ optimiser state as if it had never stopped.
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from ebm_tracker.files import atomic_path, write_text_atomic
 
 Losses = Callable[[Any, torch.Generator], Tensor]
 """(batch, generator) -> losses (B,), with the module under training inside."""
@@ -117,16 +118,7 @@ class Training:
         for batch in loader:
             ready = time.perf_counter()
             rate = settings.learning_rate_at(self.step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            loss = self.losses(batch, self.generator).mean()
-            value = float(loss.detach())
-            if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss became {value} at step {self.step}")
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.step += 1
+            value = self._update(batch, rate)
             done = time.perf_counter()
             self.seconds += done - clock
             recent.append((value, ready - clock, done - ready))
@@ -144,6 +136,29 @@ class Training:
             if self.evaluate and (self.step % settings.evaluate_every == 0 or self.step == settings.steps):
                 self._evaluate(progress)
                 clock = time.perf_counter()
+
+    def _update(self, batch: Any, rate: float) -> float:
+        """One step; returns its loss. Whatever stops it before the weights move, Ctrl-C included, also puts back the
+        generator and the running means, which have moved by then: the step will be done again."""
+        generator = self.generator.get_state()
+        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            loss = self.losses(batch, self.generator).mean()
+            value = float(loss.detach())
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"the loss became {value} at step {self.step}")
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        except BaseException:
+            self.generator.set_state(generator)
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            raise
+        self.optimizer.step()
+        self.step += 1
+        return value
 
     def _evaluate(self, progress: Progress) -> None:
         assert self.evaluate is not None
@@ -172,9 +187,8 @@ class Training:
             "seconds": self.seconds,
             "fingerprint": self.fingerprint,
         }
-        beside = self._last.with_suffix(f".{os.getpid()}.part")
-        torch.save(state, beside)
-        os.replace(beside, self._last)
+        with atomic_path(self._last) as part:
+            torch.save(state, part)
 
     def _resume(self) -> None:
         state = torch.load(self._last, map_location="cpu", weights_only=True)
@@ -197,6 +211,4 @@ class Training:
                 continue
             lines = path.read_text().splitlines()
             kept = lines[:1] + [line for line in lines[1:] if float(line.split(",")[0]) <= step]
-            beside = path.with_suffix(".part")
-            beside.write_text("".join(line + "\n" for line in kept))
-            os.replace(beside, path)
+            write_text_atomic(path, "".join(line + "\n" for line in kept))

@@ -136,7 +136,7 @@ class PairMaker:
         photo = self.photos[photo_index]
         outline = photo.outlines[object_index]
         source = _planes(photo.image)
-        frames = []
+        frames: list[tuple[Tensor, tuple[float, ...]]] = []
         middle = ((s.crop_size - 1) / 2,) * 2
         views = ((s.crop_size / s.area_factor, middle), self._test_view(rng))
         padding = "border" if rng.random() < 0.7 else "reflection"
@@ -144,9 +144,9 @@ class PairMaker:
             self._poses(rng, photo.may_rotate[object_index]), views, strict=True
         ):
             matrix = place(outline, pose, side, (center[0], center[1]))
-            frames.append(warp(source, matrix, s.crop_size, padding))
-            frames.append(bounding_box_xywh(apply(matrix, outline)))
-        return frames[0], frames[1], frames[2], frames[3]
+            box = bounding_box_xywh(apply(matrix, outline))
+            frames.append((warp(source, matrix, s.crop_size, padding), box))
+        return *frames[0], *frames[1]
 
     def _composite(self, rng: Generator) -> tuple[Tensor, tuple[float, ...], Tensor, tuple[float, ...]]:
         s = self.settings
@@ -161,7 +161,7 @@ class PairMaker:
         backgrounds = self._backgrounds(rng, owner)
         scenery = self._distractors(rng, target)
         drift = rng.normal(0, 25, 2)
-        result: list[Tensor | tuple[float, ...]] = []
+        frames: list[tuple[Tensor, tuple[float, ...]]] = []
         for frame, (canvas, pose, (side, center)) in enumerate(zip(backgrounds, poses, views, strict=True)):
             shift = drift * frame
             for cutout, other_pose, other_side, position in scenery:
@@ -176,8 +176,8 @@ class PairMaker:
             box = bounding_box_xywh(bend.apply(outline) if bend else outline)
             if frame and rng.random() < s.occlusion:
                 canvas = self._occlude(rng, canvas, box)
-            result += [canvas, box]
-        return result[0], result[1], result[2], result[3]  # type: ignore[return-value]
+            frames.append((canvas, box))
+        return *frames[0], *frames[1]
 
     def _backgrounds(self, rng: Generator, owner: int) -> tuple[Tensor, Tensor]:
         """The same photo twice, the second time moved, scaled and turned a little."""
@@ -240,7 +240,8 @@ class PairMaker:
         if gray:
             image = image.mean(0, keepdim=True).expand(3, -1, -1)
         gain, contrast = rng.uniform(0.8, 1.2), rng.uniform(0.85, 1.15)
-        mean = image.mean()
+        # In double, so that the number of threads does not show in the last bit, and so in a pixel.
+        mean = float(image.mean(dtype=torch.float64))
         image = ((image - mean) * contrast + mean) * gain
         if rng.random() < s.noise:
             noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1, 8)

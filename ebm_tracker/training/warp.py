@@ -66,8 +66,10 @@ class Bend:
     def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where the unbent points (K, 2) appear: solves p + d(p) = point by fixed-point iteration."""
         bent = points
-        for _ in range(8):
-            bent = points - self.displacement(bent)
+        for _ in range(64):
+            last, bent = bent, points - self.displacement(bent)
+            if np.abs(bent - last).max() < 1e-8:
+                break
         return bent
 
 
