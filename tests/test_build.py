@@ -137,9 +137,7 @@ def head_only(tmp_path: Path) -> Path:
     return path
 
 
-def test_head_without_backbone_weights_says_what_to_do(
-    head_only: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_head_without_backbone_weights_says_what_to_do(head_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise urllib.error.URLError("no network")
 

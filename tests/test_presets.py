@@ -121,7 +121,15 @@ def test_values_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"boxes": 0}, {"steps": -1}, {"best": 11}, {"best": 0}, {"decay": 0.0}, {"max_aspect": 1.0}, {"step_length": (-1.0, 1.0)}],
+    [
+        {"boxes": 0},
+        {"steps": -1},
+        {"best": 11},
+        {"best": 0},
+        {"decay": 0.0},
+        {"max_aspect": 1.0},
+        {"step_length": (-1.0, 1.0)},
+    ],
 )
 def test_refinement_values_out_of_range(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="refinement needs"):

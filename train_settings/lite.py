@@ -25,7 +25,7 @@ from ebm_tracker.training.heldout import HeldOutPairs
 from ebm_tracker.training.loop import LoopSettings, Training
 from ebm_tracker.training.objective import NegativeLogLikelihood
 from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker
-from ebm_tracker.training.photos import load_coco128, load_ecssd, split_photos
+from ebm_tracker.training.photos import Photo, load_coco128, load_ecssd, split_photos
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Recipe:
     sigmas: tuple[float, ...] = (0.05, 0.5)
     seed: int = 0
     held_out_pairs: int = 256
+    ship_backbone: bool = True  # False: the file holds the head alone
     bfloat16: bool = True  # convolutions only; halves the step on CPUs that have it, energies stay float32
 
 
@@ -56,9 +57,20 @@ def build_network(recipe: Recipe, backbone_weights: Path | None) -> EnergyNetwor
     return EnergyNetwork(backbone, EnergyHead(channels)).to(memory_format=torch.channels_last)
 
 
+def read_photos(folder: Path) -> tuple[list[Photo], list[Photo]]:
+    """Training and held-out photos of both sets."""
+    return split_photos(load_ecssd(folder / "ecssd") + load_coco128(folder / "coco128"))
+
+
+def held_out_pairs(photos: list[Photo], count: int, seed: int) -> HeldOutPairs:
+    """The same ``count`` pairs for every network."""
+    maker = PairMaker(photos)
+    return HeldOutPairs([maker.make(np.random.default_rng((seed, i))) for i in range(count)])
+
+
 def run(recipe: Recipe, photos: Path, backbone_weights: Path | None, out: Path, workers: int = 1) -> Path:
     """Trains (or goes on training) and returns the path of the network."""
-    training_photos, held_out_photos = split_photos(load_ecssd(photos / "ecssd") + load_coco128(photos / "coco128"))
+    training_photos, held_out_photos = read_photos(photos)
     network = build_network(recipe, backbone_weights)
     objective = NegativeLogLikelihood(recipe.sigmas, recipe.samples, bfloat16=recipe.bfloat16)
     settings = LoopSettings(
@@ -71,8 +83,7 @@ def run(recipe: Recipe, photos: Path, backbone_weights: Path | None, out: Path, 
         workers=workers,
     )
     dataset = PairDataset(PairMaker(training_photos), recipe.steps * recipe.batch_size, recipe.seed)
-    maker = PairMaker(held_out_photos)
-    held_out = HeldOutPairs([maker.make(np.random.default_rng((1, i))) for i in range(recipe.held_out_pairs)])
+    held_out = held_out_pairs(held_out_photos, recipe.held_out_pairs, seed=1)
 
     def losses(batch: Pair, generator: torch.Generator) -> Tensor:
         network.train()
@@ -102,7 +113,7 @@ def run(recipe: Recipe, photos: Path, backbone_weights: Path | None, out: Path, 
         "torch": torch.__version__,
     }
     path = out / "network.safetensors"
-    digest = save_network(network, path, provenance)
+    digest = save_network(network, path, provenance, include_backbone=recipe.ship_backbone)
     print(f"{path.absolute()}\nSHA-256 {digest}\nheld-out {provenance['held_out']}")
     return path
 

@@ -40,6 +40,21 @@ class StageTime:
 
 
 @dataclass(frozen=True)
+class RefinementTime:
+    """Medians of alternating runs.
+
+    Attributes:
+        ms: this package's loop.
+        autograd_ms: the same steps on the head's own forward pass, differentiated by autograd.
+        ratio: median of autograd / ours, pair by pair.
+    """
+
+    ms: float
+    autograd_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class SpeedReport:
     """Figures of one measurement; milliseconds, MB of 10^6 bytes.
 
@@ -58,6 +73,7 @@ class SpeedReport:
         tracked_share: share of frames with the status "tracked".
         stages: by name; empty when the tracker has no profile.
         initialize_stages_ms: by name, of the second initialisation.
+        refinement: ten boxes by ten steps alone; None for a tracker without an energy network.
     """
 
     preset: str
@@ -79,18 +95,22 @@ class SpeedReport:
     tracked_share: float
     stages: dict[str, StageTime]
     initialize_stages_ms: dict[str, float]
+    refinement: RefinementTime | None
 
 
 def run_benchmark(args: argparse.Namespace) -> int:
     """Measures as the arguments of ``ebm speed`` say; returns 0."""
     import torch
 
+    from ebm_tracker.cli.refinement_benchmark import time_refinement
+    from ebm_tracker.tracking import Tracker as EbmTracker
+
     if args.json is not None and not args.json.resolve().parent.is_dir():
         raise ValueError(f"--json must name a file in a folder that is there (got {args.json})")
     video = MovingTexture(args.size, args.frames + 1, args.seed)
     memory_before = resident_memory_mb()
     start = time.perf_counter()
-    tracker = load_tracker(args.preset, args.device, args.seed, args.threads, profile=True)
+    tracker = load_tracker(args, profile=True)
     load_ms = 1e3 * (time.perf_counter() - start)
     timings = time_tracker(tracker, video)
     peak = peak_memory_mb()
@@ -103,6 +123,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
         machine=machine_facts(torch.__version__),
         load_ms=load_ms,
         peak_memory_mb=None if peak is None or memory_before is None else peak - memory_before,
+        refinement=time_refinement(tracker) if isinstance(tracker, EbmTracker) else None,
         **timings,
     )
     print_report(Console(highlight=False), report)
@@ -219,5 +240,8 @@ def print_report(console: Console, report: SpeedReport) -> None:
     facts.add_row(
         "mean overlap, tracked", f"{report.mean_overlap:.2f}, {report.tracked_share:.0%} of the frames"
     )
+    if (times := report.refinement) is not None:
+        facts.add_row("refinement, 10 boxes x 10 steps", f"{times.ms:.1f} ms")
+        facts.add_row("the same by plain autograd", f"{times.autograd_ms:.1f} ms, ratio {times.ratio:.1f}")
     facts.add_row("machine", ", ".join(report.machine.values()))
     console.print(facts)

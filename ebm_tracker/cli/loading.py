@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 from ebm_tracker.evaluation.runner import Tracker
 
 
-def load_tracker(preset: str, device: str, seed: int, threads: int | None, profile: bool) -> Tracker:
-    """``ebm_tracker.load`` after setting the number of CPU threads; None leaves torch's choice.
+def add_loading_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose device, seed and files of a tracker."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="another network than the preset's")
+    parser.add_argument(
+        "--backbone_weights",
+        "--backbone-weights",
+        type=Path,
+        metavar="FILE",
+        help="ImageNet weights for networks that ship only their head (default: $EBM_BACKBONE_WEIGHTS, else "
+        "torchvision's)",
+    )
+
+
+def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:
+    """``ebm_tracker.load`` for ``args.preset`` and the flags above, after setting ``args.threads`` CPU threads
+    (None leaves torch's choice).
 
     Raises PresetError, WeightsError and ValueError as it does.
     """
@@ -14,6 +33,13 @@ def load_tracker(preset: str, device: str, seed: int, threads: int | None, profi
 
     from ebm_tracker.build import load
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return load(preset, device=device, seed=seed, profile=profile)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    return load(
+        args.preset,
+        device=args.device,
+        seed=args.seed,
+        profile=profile,
+        weights=args.weights,
+        backbone_weights=args.backbone_weights,
+    )

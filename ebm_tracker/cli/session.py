@@ -42,7 +42,7 @@ def run_session(args: argparse.Namespace) -> int:
     directory = (args.out or Path("results", "ebm", args.preset)).resolve()
     _say(console, f"{sequence.name}: tracking with ebm {args.preset}, results go to {directory}")
     memory_at_start = memory_after_torch() if args.debug > 0 else None
-    tracker = load_tracker(args.preset, args.device, args.seed, args.threads, profile=args.debug > 0)
+    tracker = load_tracker(args, profile=args.debug > 0)
     make_usable(directory)  # after loading: a mistyped preset leaves no folder
     recorder = TrackRecorder(sequence, directory, f"ebm {args.preset}", args.save_video)
     interrupted = False

@@ -9,6 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
+from ebm_tracker.cli.loading import add_loading_flags
 from ebm_tracker.cli.track import positive_int
 
 
@@ -22,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive_int, default=2, metavar="N", help="CPU threads (default: 2)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add_loading_flags(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the same figures to this file")
     parser.add_argument("--debug", type=int, default=0, metavar="LEVEL", help="1: tracebacks of errors")
 

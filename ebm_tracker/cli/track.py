@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ebm_tracker.cli.loading import add_loading_flags
+
 # A value like -5,3,20,20 looks like a flag to argparse.
 _NEGATIVE_VALUE = re.compile(r"-[\d.]")
 
@@ -43,8 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the results go (default: results/ebm/<preset>)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add_loading_flags(parser)
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="CPU threads (default: torch's choice)"
     )
@@ -89,20 +90,25 @@ def run(args: argparse.Namespace) -> int:
     return run_session(args)
 
 
-def run_tracker_main(argv: Sequence[str] | None = None) -> int:
-    """run_tracker.py: ``ebm track`` with pytracking's two leading arguments; returns the exit code."""
-    from ebm_tracker.cli.parser import OneLineParser, run_guarded  # imports this module
+def build_run_tracker_parser() -> argparse.ArgumentParser:
+    """The parser of run_tracker.py: the flags of ``ebm track`` after pytracking's two leading arguments."""
+    from ebm_tracker.cli.parser import OneLineParser  # imports this module
 
     parser = OneLineParser(prog="run_tracker.py", description=__doc__)
-    parser.add_argument(
-        "tracker_name", nargs="?", default="ebm", type=_tracker_name, help="ebm, the only one here"
-    )
+    parser.add_argument("tracker_name", nargs="?", default="ebm", type=_tracker_name, help="ebm, the only one here")
     parser.add_argument(
         "preset", metavar="tracker_param", nargs="?", default="default", help="default, resnet18, ..."
     )
     add_flags(parser)
     parser.set_defaults(run=run)
-    return run_guarded(parser, argv)
+    return parser
+
+
+def run_tracker_main(argv: Sequence[str] | None = None) -> int:
+    """run_tracker.py; returns the exit code."""
+    from ebm_tracker.cli.parser import run_guarded
+
+    return run_guarded(build_run_tracker_parser(), argv)
 
 
 def _tracker_name(text: str) -> str:

@@ -99,6 +99,11 @@ class Tracker:
         self._target: _Target | None = None
 
     @property
+    def network(self) -> EnergyNetwork:
+        """The network, with batch norms folded; shared, not to be changed."""
+        return self._network
+
+    @property
     def stage_times(self) -> dict[str, list[float]]:
         """Seconds of every stage, in order; empty unless the tracker was made with ``profile=True``."""
         return self._clock.seconds
@@ -181,11 +186,10 @@ class Tracker:
             raise RuntimeError("call initialize(frame, box_xywh) before track(frame)")
         if frame is None or 0 in getattr(frame, "shape", ()):
             return TrackOutput(target.state.box_xywh, 0.0, Status.LOST)
-        with self._clock.stage("frame"):
-            image = to_rgb_uint8(frame, color)
-            self._fit_frame_size(target, (image.shape[1], image.shape[0]))
-            target.frames += 1
-            return self._step(target, image)
+        image = to_rgb_uint8(frame, color)
+        self._fit_frame_size(target, (image.shape[1], image.shape[0]))
+        target.frames += 1
+        return self._step(target, image)
 
     def _step(self, target: _Target, image: NDArray[np.uint8]) -> TrackOutput:
         config, clock, state = self.config, self._clock, target.state

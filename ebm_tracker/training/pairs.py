@@ -236,11 +236,12 @@ class PairMaker:
         if rng.random() < s.low_resolution:
             small = int(size / rng.uniform(1.2, 3.0))
             image = functional.interpolate(image[None], (small, small), mode="bilinear", antialias=True)
-            image = functional.interpolate(image, (size, size), mode="bilinear")[0]
+            # Antialiasing changes nothing on the way up, but its kernel gives the same bits for any thread count.
+            image = functional.interpolate(image, (size, size), mode="bilinear", antialias=True)[0]
         if gray:
             image = image.mean(0, keepdim=True).expand(3, -1, -1)
         gain, contrast = rng.uniform(0.8, 1.2), rng.uniform(0.85, 1.15)
-        # In double, so that the number of threads does not show in the last bit, and so in a pixel.
+        # In double, so that the number of threads does not show in the last bit, and then in a pixel.
         mean = float(image.mean(dtype=torch.float64))
         image = ((image - mean) * contrast + mean) * gain
         if rng.random() < s.noise:

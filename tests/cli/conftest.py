@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> StandInTracker:
     """The stand-in, which the commands get instead of a preset's tracker."""
     stand_in = StandInTracker()
 
-    def load(*arguments: object, profile: bool) -> StandInTracker:
-        stand_in.loaded_with = (*arguments, profile)
+    def load(args: argparse.Namespace, profile: bool) -> StandInTracker:
+        stand_in.loaded_with = (args.preset, args.device, args.seed, args.threads, profile)
         return stand_in
 
     monkeypatch.setattr("ebm_tracker.cli.session.load_tracker", load)

@@ -139,9 +139,7 @@ def test_frames_are_never_written_to(frame: Frames, make_tracker: Trackers) -> N
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_a_larger_frame_rescales_the_box(
-    frame: Frames, make_tracker: Trackers, iou: Overlap, factor: int
-) -> None:
+def test_a_larger_frame_rescales_the_box(frame: Frames, make_tracker: Trackers, iou: Overlap, factor: int) -> None:
     large = frame(104, 82).repeat(factor, axis=0).repeat(factor, axis=1)
     output = follow(make_tracker(), [frame(100, 80), frame(102, 81), large], BOX)[-1]
     assert output.status is Status.TRACKED

@@ -78,9 +78,7 @@ def stop_at(call: int) -> Callable[[int, Tensor], Tensor]:
 def test_learning_rate_schedule() -> None:
     settings = LoopSettings(steps=100, learning_rate=0.5, milestones=(10, 20), decay=0.2, warmup=4)
     rates = {step: settings.learning_rate_at(step) for step in (0, 1, 3, 4, 9, 10, 19, 20, 99)}
-    assert rates == pytest.approx(
-        {0: 0.1, 1: 0.2, 3: 0.4, 4: 0.5, 9: 0.5, 10: 0.1, 19: 0.1, 20: 0.02, 99: 0.02}
-    )
+    assert rates == pytest.approx({0: 0.1, 1: 0.2, 3: 0.4, 4: 0.5, 9: 0.5, 10: 0.1, 19: 0.1, 20: 0.02, 99: 0.02})
     assert LoopSettings(steps=5, learning_rate=0.5).learning_rate_at(0) == 0.5
 
 

@@ -49,9 +49,7 @@ def test_equals_the_formula_from_the_head_s_energies(network: EnergyNetwork, pai
         total = 0.0
         for m in range(SAMPLES):
             distance = (draws[b, m] - truth[b]).double()
-            q = sum(
-                math.exp(-0.5 * float((distance / s).square().sum())) / ((2 * math.pi) ** 2 * s**4) for s in sigmas
-            )
+            q = sum(math.exp(-0.5 * float((distance / s).square().sum())) / ((2 * math.pi) ** 2 * s**4) for s in sigmas)
             total += math.exp(float(f[b, m])) / (q / len(sigmas))
         expected.append(math.log(total / SAMPLES) - float(f_true[b]))
     assert losses.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
