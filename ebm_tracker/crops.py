@@ -78,7 +78,7 @@ def sample_patch(
     """
     cut = [_Span(c, side, output, limit, upstream) for c, limit in zip(center_xy, frame.shape[1::-1], strict=True)]
     across, down = cut
-    if across.inside and down.inside:
+    if across.inside and down.inside and frame.flags.writeable:  # torch warns of views that are not
         pixels = frame[down.cut, across.cut]  # a view: half of the cost of gathering
     else:
         pixels = frame[down.indices()[:, None], across.indices()[None, :]]  # (rows, columns, 3)

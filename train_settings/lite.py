@@ -24,8 +24,11 @@ from ebm_tracker.models.backbone import BACKBONES
 from ebm_tracker.training.heldout import HeldOutPairs
 from ebm_tracker.training.loop import LoopSettings, Training
 from ebm_tracker.training.objective import NegativeLogLikelihood
-from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker
+from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker, PairSettings
 from ebm_tracker.training.photos import Photo, load_coco128, load_ecssd, split_photos
+
+MIXED = PairSettings(composite_share=0.6, region_share=0.6, margin_share=0.3)
+"""The second part of the run, and the held-out pairs: 60 % composites, 24 % regions, 16 % whole objects."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Recipe:
     maps: tuple[int, int] = (128, 128)
     hidden: tuple[int, int] = (256, 256)
     steps: int = 4000
+    regions_from: int = 1600  # whole objects first; from this step on also regions and loose boxes
     batch_size: int = 16
     learning_rate: float = 1e-3
     milestones: tuple[float, ...] = (0.6, 0.85)
@@ -64,7 +68,7 @@ def read_photos(folder: Path) -> tuple[list[Photo], list[Photo]]:
 
 def held_out_pairs(photos: list[Photo], count: int, seed: int) -> HeldOutPairs:
     """The same ``count`` pairs for every network."""
-    maker = PairMaker(photos)
+    maker = PairMaker(photos, MIXED)
     return HeldOutPairs([maker.make(np.random.default_rng((seed, i))) for i in range(count)])
 
 
@@ -82,7 +86,13 @@ def run(recipe: Recipe, photos: Path, backbone_weights: Path | None, out: Path, 
         seed=recipe.seed,
         workers=workers,
     )
-    dataset = PairDataset(PairMaker(training_photos), recipe.steps * recipe.batch_size, recipe.seed)
+    mixed = PairMaker(training_photos, MIXED)
+    dataset = PairDataset(
+        PairMaker(training_photos),
+        recipe.steps * recipe.batch_size,
+        recipe.seed,
+        later=(recipe.regions_from * recipe.batch_size, mixed),
+    )
     held_out = held_out_pairs(held_out_photos, recipe.held_out_pairs, seed=1)
 
     def losses(batch: Pair, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,9 @@ test crop that missed it by ATOM's jitter (PROTOCOL 4.2). Two kinds, since we ha
 
 - *composite*: a cut-out pasted on another photo, with the object turned, scaled, sheared, blurred, shaded and
   partly covered in the test frame, distractors around it and the background moved independently;
-- *natural*: one photo warped twice around an annotated object, so that object and surroundings move together.
+- *natural*: one photo warped twice around an annotated object, so that object and surroundings move together;
+- *region*: the same around any textured rectangle of a photo. Users box faces, wheels and shirts: with whole
+  objects only, the network learns to snap to outlines instead of to what the reference box framed.
 
 Everything is rendered straight into the crop by one resampling per layer; boxes follow from the outline's exact
 image under the same affine map. Pair number i of a seed is the same for any number of workers.
@@ -27,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from ebm_tracker.training.photos import Cutout, Photo, Points
+from ebm_tracker.training.photos import Cutout, Photo, Points, box_outline
 from ebm_tracker.training.warp import Affine, Bend, affine, apply, bounding_box_xywh, warp
 
 
@@ -42,13 +44,19 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pairs look. Angles in radians, probabilities in [0, 1], spreads of logarithms where so named."""
+    """How pairs look. Angles in radians, probabilities in [0, 1], spreads of logarithms where so named.
+
+    ``composite_share``: of all pairs; ``region_share``: of the others; ``margin_share``: composites whose boxes
+    are drawn tighter or wider than the object, by the same margin in both frames.
+    """
 
     crop_size: int = 288
     area_factor: float = 5.0
     center_jitter: float = 4.5
     scale_jitter: float = 0.5
     composite_share: float = 0.75
+    region_share: float = 0.0
+    margin_share: float = 0.0
     gray: float = 0.05
     small_turn: float = 0.25
     any_turn_share: float = 0.2
@@ -91,6 +99,8 @@ class PairMaker:
     def make(self, rng: Generator) -> Pair:
         settings = self.settings
         maker = self._composite if rng.random() < settings.composite_share else self._natural
+        if maker == self._natural and settings.region_share and rng.random() < settings.region_share:
+            maker = self._region
         reference, reference_box, test, test_box = maker(rng)
         gray = rng.random() < settings.gray
         return Pair(
@@ -131,18 +141,35 @@ class PairMaker:
     # Kinds of pairs ------------------------------------------------------------------------------------------
 
     def _natural(self, rng: Generator) -> tuple[Tensor, tuple[float, ...], Tensor, tuple[float, ...]]:
-        s = self.settings
         photo_index, object_index = self.objects[rng.integers(len(self.objects))]
         photo = self.photos[photo_index]
         outline = photo.outlines[object_index]
+        return self._warped_twice(rng, photo, outline, photo.may_rotate[object_index])
+
+    def _region(self, rng: Generator) -> tuple[Tensor, tuple[float, ...], Tensor, tuple[float, ...]]:
+        photo = self.photos[rng.integers(len(self.photos))]
+        height, width = photo.image.shape[:2]
+        outline = box_outline(0, 0, width, height)
+        for _ in range(10):
+            side = rng.uniform(0.1, 0.35) * min(height, width)
+            stretch = math.exp(float(np.clip(rng.normal(0, 0.25), -0.6, 0.6)))
+            w, h = side * stretch, side / stretch
+            x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+            outline = box_outline(x, y, x + w, y + h)
+            if photo.image[int(y) : int(y + h), int(x) : int(x + w)].std() > 15:  # a bare wall has no place
+                break
+        return self._warped_twice(rng, photo, outline, may_rotate=False)
+
+    def _warped_twice(
+        self, rng: Generator, photo: Photo, outline: Points, may_rotate: bool
+    ) -> tuple[Tensor, tuple[float, ...], Tensor, tuple[float, ...]]:
+        s = self.settings
         source = _planes(photo.image)
         frames: list[tuple[Tensor, tuple[float, ...]]] = []
         middle = ((s.crop_size - 1) / 2,) * 2
         views = ((s.crop_size / s.area_factor, middle), self._test_view(rng))
         padding = "border" if rng.random() < 0.7 else "reflection"
-        for pose, (side, center) in zip(
-            self._poses(rng, photo.may_rotate[object_index]), views, strict=True
-        ):
+        for pose, (side, center) in zip(self._poses(rng, may_rotate), views, strict=True):
             matrix = place(outline, pose, side, (center[0], center[1]))
             box = bounding_box_xywh(apply(matrix, outline))
             frames.append((warp(source, matrix, s.crop_size, padding), box))
@@ -161,19 +188,20 @@ class PairMaker:
         backgrounds = self._backgrounds(rng, owner)
         scenery = self._distractors(rng, target)
         drift = rng.normal(0, 25, 2)
+        margin = rng.uniform(-0.08, 0.15) if s.margin_share and rng.random() < s.margin_share else 0.0
         frames: list[tuple[Tensor, tuple[float, ...]]] = []
         for frame, (canvas, pose, (side, center)) in enumerate(zip(backgrounds, poses, views, strict=True)):
             shift = drift * frame
             for cutout, other_pose, other_side, position in scenery:
                 spot = (float(position[0] + shift[0]), float(position[1] + shift[1]))
                 canvas = paste(canvas, cutout, place(cutout.outline, other_pose, other_side, spot))
-            matrix = place(target.outline, pose, side, center)
+            matrix = place(target.outline, pose, side / (1 + 2 * margin), center)
             gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
             blur = _motion_kernel(rng) if frame and rng.random() < s.motion_blur else None
             bend = _bend(rng, side) if frame and rng.random() < s.bend else None
             canvas = paste(canvas, target, matrix, gain, blur, bend)
             outline = apply(matrix, target.outline)
-            box = bounding_box_xywh(bend.apply(outline) if bend else outline)
+            box = _grown(bounding_box_xywh(bend.apply(outline) if bend else outline), margin)
             if frame and rng.random() < s.occlusion:
                 canvas = self._occlude(rng, canvas, box)
             frames.append((canvas, box))
@@ -256,16 +284,22 @@ class PairMaker:
 
 
 class PairDataset(Dataset[Pair]):
-    """``length`` pairs, number i drawn from the generator seeded by (seed, i): any worker, any order."""
+    """``length`` pairs, number i drawn from the generator seeded by (seed, i): any worker, any order.
 
-    def __init__(self, maker: PairMaker, length: int, seed: int) -> None:
-        self.maker, self.length, self.seed = maker, length, seed
+    ``later``: (first, maker): another maker for the pairs from number ``first`` on.
+    """
+
+    def __init__(
+        self, maker: PairMaker, length: int, seed: int, later: tuple[int, PairMaker] | None = None
+    ) -> None:
+        self.maker, self.length, self.seed, self.later = maker, length, seed, later
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Pair:
-        return self.maker.make(np.random.default_rng((self.seed, index)))
+        maker = self.maker if self.later is None or index < self.later[0] else self.later[1]
+        return maker.make(np.random.default_rng((self.seed, index)))
 
 
 def place(outline: Points, pose: _Pose, side: float, center_xy: tuple[float, float]) -> Affine:
@@ -303,6 +337,12 @@ def paste(
 
 def _planes(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).float()
+
+
+def _grown(box: tuple[float, float, float, float], margin: float) -> tuple[float, float, float, float]:
+    """The box with ``margin`` times its own side added at every side."""
+    x, y, w, h = box
+    return x - margin * w, y - margin * h, (1 + 2 * margin) * w, (1 + 2 * margin) * h
 
 
 def _bend(rng: Generator, side: float) -> Bend:

@@ -158,6 +158,11 @@ def test_undo_goes_back_by_the_last_move() -> None:
     ]  # fmt: skip
 
 
+def test_undo_takes_a_tie_for_a_fall() -> None:
+    visited = path(Steps([0, 1, 1, 5]), column(0), step_length=1.0, steps=4, acceptance=Acceptance.UNDO, decay=0.5)
+    assert visited == [[0], [1], [2], [1], [2]]
+
+
 def test_undo_decays_for_each_candidate_alone() -> None:
     visited = path(
         bowls(torch.tensor([3.0, 1.0]).double()),

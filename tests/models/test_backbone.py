@@ -116,6 +116,16 @@ def test_folded_networks_take_the_state_of_folded_ones(name: str) -> None:
         assert torch.equal(a, b)
 
 
+def test_efficientnet_lite0_is_built_as_published() -> None:
+    """Tan & Le's table for B0 up to stride 16: kernel, stride and outputs of the depthwise blocks, no squeeze."""
+    network = build_backbone("efficientnet_lite0")
+    depthwise = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert [m.kernel_size[0] for m in depthwise] == [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5]
+    assert [m.stride[0] for m in depthwise] == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1]
+    assert [m.out_channels for m in depthwise] == [32, 96, 144, 144, 240, 240, 480, 480, 480, 672, 672]
+    assert {m.eps for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3}
+
+
 def test_unknown_names_are_listed() -> None:
     with pytest.raises(ValueError, match="unknown backbone 'vgg'.*efficientnet_lite0, mobilenet_v2, resnet18"):
         build_backbone("vgg")

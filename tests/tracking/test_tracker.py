@@ -126,12 +126,13 @@ def test_the_network_and_the_global_generator_are_not_touched(
     np.testing.assert_array_equal(numpy_random, np.random.get_state()[1])
 
 
+@pytest.mark.filterwarnings("error")
 def test_frames_are_never_written_to(frame: Frames, make_tracker: Trackers) -> None:
     images = [frame(100 + 3 * i, 80) for i in range(3)]
     copies = [image.copy() for image in images]
     for image in images:
         image.flags.writeable = False
-    follow(make_tracker(), images, BOX)
+    assert follow(make_tracker(), images, BOX) == follow(make_tracker(), copies, BOX)
     assert all((image == copy).all() for image, copy in zip(images, copies, strict=True))
 
 
