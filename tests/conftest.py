@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,23 @@ def golden(shared_dir: Path) -> Callable[[str], dict[str, np.ndarray]]:
             return {key: arrays[key] for key in arrays.files}
 
     return load
+
+
+@pytest.fixture(scope="session")
+def golden_head_state(golden: Callable[[str], dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """Weights of the reference run's energy head: normal numbers seeded by each tensor's name (README, b)."""
+    arrays = golden("b_energy_head")
+    names = [str(name) for name in arrays["weight_names"]]
+    norms = {name.rsplit(".", 1)[0] for name in names if name.endswith("running_mean")}
+    state = {}
+    for name, shape in zip(names, (json.loads(str(shape)) for shape in arrays["weight_shapes"]), strict=True):
+        a = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+        prefix, kind = name.rsplit(".", 1)
+        if prefix in norms:
+            a = {"weight": 1 + 0.2 * a, "bias": 0.1 * a, "running_mean": 0.2 * a, "running_var": np.exp(0.5 * a)}[kind]
+        else:
+            a = a * np.sqrt(2 / np.prod(shape[1:])) if kind == "weight" else 0.1 * a
+        state[name] = torch.from_numpy(a.astype(np.float32))
+    return state
+
+

@@ -24,6 +24,7 @@ from ebm_tracker.models.energy_head import EnergyHead, HeadChannels
 from ebm_tracker.models.network import EnergyNetwork
 
 FORMAT = "ebm_tracker network 1"
+METADATA_KEY = "ebm_tracker"
 
 
 def save_network(
@@ -50,7 +51,8 @@ def save_network(
         "backbone_included": include_backbone,
         "head": asdict(network.head.channels),
     }
-    metadata = {"architecture": json.dumps(architecture), "provenance": json.dumps(dict(provenance))}
+    # One entry: with two, safetensors writes them in random order and the hash of equal files differs.
+    metadata = {METADATA_KEY: json.dumps({**architecture, "provenance": dict(provenance)}, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
         save_file(state, part, metadata)
@@ -111,9 +113,8 @@ def load_network(
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of its own training."""
-    with safe_open(str(path), "pt") as file:
-        provenance: dict[str, Any] = json.loads((file.metadata() or {}).get("provenance", "{}"))
+    """What a checkpoint says of its own training. Raises WeightsError for another file."""
+    provenance: dict[str, Any] = _read(Path(path))[0]["provenance"]
     return provenance
 
 
@@ -138,7 +139,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path.absolute()} is not a readable .safetensors file: {error}") from error
     try:
-        architecture = json.loads(metadata.get("architecture", ""))
+        architecture = json.loads(metadata.get(METADATA_KEY, ""))
     except json.JSONDecodeError:
         architecture = None
     if not isinstance(architecture, dict) or architecture.get("format") != FORMAT:

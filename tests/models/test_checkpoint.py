@@ -64,8 +64,8 @@ def rewrite(path: Path, state: dict[str, Tensor] | None = None, **architecture: 
     """The file once more with other tensors or other entries of its architecture."""
     with safe_open(str(path), "pt") as file:
         metadata = dict(file.metadata())
-    changed = {**json.loads(metadata["architecture"]), **architecture}
-    metadata["architecture"] = json.dumps(changed)
+    changed = {**json.loads(metadata["ebm_tracker"]), **architecture}
+    metadata["ebm_tracker"] = json.dumps(changed)
     save_file(load_file(path) if state is None else state, path, metadata)
     return path
 
@@ -165,7 +165,7 @@ def test_a_web_page_or_a_pickle_under_the_right_name(saved: Path, backbone_file:
 
 @pytest.mark.parametrize(
     "metadata",
-    [None, {}, {"architecture": "no json"}, {"architecture": "[1]"}, {"architecture": '{"format": "other 2"}'}],
+    [None, {}, {"ebm_tracker": "no json"}, {"ebm_tracker": "[1]"}, {"ebm_tracker": '{"format": "other 2"}'}],
 )
 def test_files_of_other_programs(saved: Path, metadata: dict[str, str] | None) -> None:
     save_file(load_file(saved), saved, metadata)
@@ -216,3 +216,8 @@ def test_tensors_of_another_shape(saved: Path) -> None:
     state = {**load_file(saved), "head.iou_predictor.weight": torch.zeros(1, 11)}
     with pytest.raises(WeightsError, match=r"net\.safetensors: .*iou_predictor\.weight.*\(1, 11\).*needed \(1, 10\)"):
         load_network(rewrite(saved, state))
+
+
+def test_saving_twice_gives_the_same_file(network: EnergyNetwork, tmp_path: Path) -> None:
+    digests = {save_network(network, tmp_path / f"{i}.safetensors", {"b": 1, "a": [2, 3]}) for i in range(4)}
+    assert len(digests) == 1

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,31 +31,15 @@ class GoldenCase(NamedTuple):
         return torch.from_numpy(self.head_arrays[name]).double()
 
 
-def weights_from_names(names: np.ndarray, shapes: np.ndarray) -> dict[str, Tensor]:
-    """The reference run's weights: normal numbers seeded by each tensor's name."""
-    norms = {str(name).rsplit(".", 1)[0] for name in names if str(name).endswith("running_mean")}
-    state = {}
-    for name, shape in zip(map(str, names), (json.loads(str(shape)) for shape in shapes), strict=True):
-        a = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
-        prefix, kind = name.rsplit(".", 1)
-        if prefix in norms:
-            a = {"weight": 1 + 0.2 * a, "bias": 0.1 * a, "running_mean": 0.2 * a, "running_var": np.exp(0.5 * a)}[kind]
-        else:
-            a = a * np.sqrt(2 / np.prod(shape[1:])) if kind == "weight" else 0.1 * a
-        state[name] = torch.from_numpy(a.astype(np.float32))
-    return state
-
-
 @pytest.fixture(scope="module")
-def case(golden: Golden) -> GoldenCase:
+def case(golden: Golden, golden_head_state: dict[str, Tensor]) -> GoldenCase:
     arrays, features = golden("b_energy_head"), golden("b_energy_head_features")
 
     def pair(which: str) -> tuple[Tensor, Tensor]:
         first, second = (torch.from_numpy(features[f"{which}_layer{i}"]).double() for i in (2, 3))
         return first, second
 
-    state = weights_from_names(arrays["weight_names"], arrays["weight_shapes"])
-    return GoldenCase(state, arrays, pair("ref"), pair("test"))
+    return GoldenCase(golden_head_state, arrays, pair("ref"), pair("test"))
 
 
 def test_golden_weights_are_regenerated(case: GoldenCase) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,23 +62,12 @@ class Watched(FrameBoxEnergy):
 
 
 @pytest.fixture(scope="module")
-def golden_head(golden: Golden) -> GoldenHead:
-    """The reference run's head (weights regenerated from their names, see its README) and features."""
+def golden_head(golden: Golden, golden_head_state: dict[str, Tensor]) -> GoldenHead:
+    """The reference run's head and features."""
     arrays, features = golden("b_energy_head"), golden("b_energy_head_features")
-    names = [str(name) for name in arrays["weight_names"]]
-    norms = {name.rsplit(".", 1)[0] for name in names if name.endswith("running_mean")}
-    state = {}
-    for name, shape in zip(names, (json.loads(str(shape)) for shape in arrays["weight_shapes"]), strict=True):
-        a = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
-        prefix, kind = name.rsplit(".", 1)
-        if prefix in norms:
-            a = {"weight": 1 + 0.2 * a, "bias": 0.1 * a, "running_mean": 0.2 * a, "running_var": np.exp(0.5 * a)}[kind]
-        else:
-            a = a * np.sqrt(2 / np.prod(shape[1:])) if kind == "weight" else 0.1 * a
-        state[name] = torch.from_numpy(a.astype(np.float32))
     maps = {key: torch.from_numpy(value) for key, value in features.items()}
     return GoldenHead(
-        state,
+        golden_head_state,
         (maps["ref_layer2"], maps["ref_layer3"]),
         (maps["test_layer2"], maps["test_layer3"]),
         torch.from_numpy(arrays["ref_box"]),
