@@ -12,6 +12,7 @@ with a reference size (w0, h0): the true box's size in training, the start box's
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ import torch
 from torch import Tensor
 
 BoxXYWH = tuple[float, float, float, float]
+
+SIDE_LIMITS = (1e-3, 1e6)
+"""Shortest and longest side of a first box in pixels: a thousandth is what results are written to."""
 
 
 def parse_box_xywh(box: Any, name: str = "box") -> BoxXYWH:
@@ -28,15 +32,15 @@ def parse_box_xywh(box: Any, name: str = "box") -> BoxXYWH:
     """
     values = box.tolist() if hasattr(box, "tolist") else box
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
-        raise ValueError(f"{name} must be four numbers x, y, w, h (got {box!r})")
+        raise ValueError(f"{name} must be four numbers x, y, w, h (got {reprlib.repr(box)})")
     if len(values) == 1 and isinstance(values[0], Sequence) and not isinstance(values[0], (str, bytes)):
         values = values[0]
     try:
         numbers = [float(v) for v in values]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be four numbers x, y, w, h (got {box!r})") from None
+        raise ValueError(f"{name} must be four numbers x, y, w, h (got {reprlib.repr(box)})") from None
     if len(numbers) != 4:
-        raise ValueError(f"{name} must be four numbers x, y, w, h (got {len(numbers)} of them: {box!r})")
+        raise ValueError(f"{name} must be four numbers x, y, w, h (got {len(numbers)} of them: {reprlib.repr(box)})")
     x, y, w, h = numbers
     if not all(math.isfinite(v) for v in numbers):
         raise ValueError(f"{name} must hold finite numbers (got x={x:g}, y={y:g}, w={w:g}, h={h:g})")
@@ -46,8 +50,12 @@ def parse_box_xywh(box: Any, name: str = "box") -> BoxXYWH:
 
 
 def check_inside(box_xywh: BoxXYWH, frame_wh: tuple[int, int], name: str = "box") -> None:
-    """Raises ValueError when no part of the box lies in a frame of that size."""
+    """Raises ValueError when no part of the box lies in a frame of that size, or a side is beyond SIDE_LIMITS."""
     x, y, w, h = box_xywh
+    if not (SIDE_LIMITS[0] <= min(w, h) and max(w, h) <= SIDE_LIMITS[1]):
+        raise ValueError(
+            f"{name}: width and height must be {SIDE_LIMITS[0]:g} to {SIDE_LIMITS[1]:g} pixels (got w={w:g}, h={h:g})"
+        )
     frame_w, frame_h = frame_wh
     if x >= frame_w or y >= frame_h or x + w <= 0 or y + h <= 0:
         raise ValueError(

@@ -58,11 +58,16 @@ def _device(device: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         message = f"device must be 'auto' or a torch device such as 'cpu' or 'cuda:0' (got {device!r})"
         raise ValueError(message) from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here")
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no Apple GPU here")
+    try:
+        torch.zeros(1, device=chosen).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # the latter: torch was built without it
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"device {device!r} was asked for, but torch cannot compute on it here: {reason}") from None
     return chosen

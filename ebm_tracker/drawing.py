@@ -72,11 +72,11 @@ def annotate(
         image = image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
     draw = ImageDraw.Draw(image, "RGBA")  # RGBA: colours with alpha blend
     if truth_xywh is not None and np.isfinite(truth_xywh).all():
-        _draw_box(draw, _scaled(truth_xywh, scale), TRUTH_COLOR, line=1)
+        _draw_box(draw, image.size, _scaled(truth_xywh, scale), TRUTH_COLOR, line=1)
     side = min(image.size)
     font = label_font(int(np.clip(side // 22, 11, 40)))
     if np.isfinite(box_xywh).all():
-        _draw_box(draw, _scaled(box_xywh, scale), status_color(status), line=max(2, side // 140))
+        _draw_box(draw, image.size, _scaled(box_xywh, scale), status_color(status), line=max(2, side // 140))
         _draw_tag(
             draw, image.size, _scaled(box_xywh, scale), f"{status} {score:.2f}", status_color(status), font
         )
@@ -126,13 +126,18 @@ def _scaled(box_xywh: BoxXYWH, scale: float) -> BoxXYWH:
     return x, y, w, h
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box_xywh: BoxXYWH, color: Color, line: int) -> None:
+def _draw_box(
+    draw: ImageDraw.ImageDraw, size_wh: tuple[int, int], box_xywh: BoxXYWH, color: Color, line: int
+) -> None:
     x, y, w, h = box_xywh
     # Pixel i covers [i, i + 1): the last pixel inside is the one before the far edge. The line lies on the
     # edge, half of it outside, with a dark seam around it for bright pictures.
     out = line // 2
-    x0, y0 = round(x) - out, round(y) - out
-    x1, y1 = max(round(x + w) - 1 + out, x0), max(round(y + h) - 1 + out, y0)
+    # Where an edge lies far outside cannot be seen, and Pillow takes only numbers of 32 bits.
+    far = 2 * (max(size_wh) + line)
+    left, top, right, bottom = (min(max(edge, -far), far) for edge in (x, y, x + w, y + h))
+    x0, y0 = round(left) - out, round(top) - out
+    x1, y1 = max(round(right) - 1 + out, x0), max(round(bottom) - 1 + out, y0)
     draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=(*_DARK, 130), width=line + 2)
     draw.rectangle((x0, y0, x1, y1), outline=color, width=line)
 

@@ -70,6 +70,9 @@ def _as_array(frame: Any) -> NDArray[Any]:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(frame, torch.Tensor):
         return np.asarray(frame)
+    if frame.layout is not torch.strided or frame.is_quantized or frame.is_meta:
+        kind = f"{frame.layout}, {frame.dtype}, {frame.device}"
+        raise ValueError(f"frame must be a dense tensor with values (got {kind})")
     tensor = frame.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # NumPy has no such type
         tensor = tensor.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
@@ -24,7 +25,15 @@ IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".w
 # Where benchmarks keep the images of a sequence: img (OTB, LaSOT), color (VOT).
 IMAGE_FOLDERS = ("img", "color")
 
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
+# struct.error: a damaged orientation tag
+_PILLOW_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+)
 
 
 class FrameSource(Protocol):
@@ -65,8 +74,8 @@ class VideoFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self.name = self._path.stem
+        self.path = Path(path)
+        self.name = self.path.stem
         self.bad_frames = 0
         with closing(self._open()) as container:
             stream = container.streams.video[0]
@@ -75,7 +84,7 @@ class VideoFile:
             self.frame_count: int | None = stream.frames or None
             first = next(self._decode(container), None)
         if first is None:
-            raise VideoError(f"the first frame of {self._path} cannot be decoded")
+            raise VideoError(f"the first frame of {self.path} cannot be decoded")
         self.size_wh = (first.shape[1], first.shape[0])
         """Width and height of the first frame."""
 
@@ -86,16 +95,17 @@ class VideoFile:
 
     def _open(self) -> Any:
         # av.container.InputContainer, which PyAV's own hints describe as one of several types.
-        if not self._path.exists():
-            raise VideoError(f"there is no video file {self._path}")
+        if not self.path.exists():
+            raise VideoError(f"there is no video file {self.path}")
         try:
-            # "file:" keeps FFmpeg from reading a protocol into a name with a colon.
-            container = av.open(f"file:{self._path}")
+            # "file:" keeps FFmpeg from reading a protocol into a name with a colon. Titles and the like are
+            # often not UTF-8, and no reason to refuse the video.
+            container = av.open(f"file:{self.path}", metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{self._path} cannot be read as a video ({_reason(error)})") from error
+            raise VideoError(f"{self.path} cannot be read as a video ({_reason(error)})") from error
         if not container.streams.video:
             container.close()
-            raise VideoError(f"{self._path} holds no video stream")
+            raise VideoError(f"{self.path} holds no video stream")
         return container
 
     def _decode(self, container: Any) -> Iterator[RgbFrame | None]:
@@ -135,7 +145,7 @@ def _rgb_of_video_frame(frame: Any) -> RgbFrame:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts 2.jpg before 10.jpg: runs of digits compare as numbers."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part
     ]
 
 
@@ -220,7 +230,8 @@ class VideoWriter:
         self.path = Path(path)
         self.frames_written = 0
         self._part = part_path(self.path)
-        self._rate = Fraction(frames_per_second).limit_denominator(1001)
+        # Never 0: time-lapse files name paces such as a frame an hour.
+        self._rate = max(Fraction(frames_per_second).limit_denominator(1001), Fraction(1, 1001))
         self._size_wh = size_wh
         self._stream: Any = None
         try:

@@ -91,6 +91,21 @@ def test_a_box_beside_the_frame_is_refused(box: tuple[float, float, float, float
         check_inside(box, (100, 80), name="init_box")
 
 
+@pytest.mark.parametrize("side", [1e-300, 9e-4, 1.1e6, 1e300])
+def test_sides_that_no_object_has_are_refused(side: float) -> None:
+    with pytest.raises(ValueError, match=r"init_box: width and height must be 0.001 to 1e\+06 pixels"):
+        check_inside((5, 5, side, side), (100, 80), name="init_box")
+    check_inside((5, 5, 1e-3, 1e6), (100, 80))
+
+
+def test_a_long_box_is_not_printed_in_full() -> None:
+    with pytest.raises(ValueError, match="10000 of them") as error:
+        parse_box_xywh(list(range(10**4)))
+    with pytest.raises(ValueError, match="four numbers") as other:
+        parse_box_xywh([["x" * 999] * 999] * 4)
+    assert max(len(str(error.value)), len(str(other.value))) < 1000
+
+
 def test_corners() -> None:
     boxes = torch.tensor([[[1.0, 2, 3, 4]], [[-1, 0, 0.5, 2]]])
     assert xywh_to_xyxy(boxes).tolist() == [[[1, 2, 4, 6]], [[-1, 0, -0.5, 2]]]

@@ -18,7 +18,7 @@ from ebm_tracker.models import EnergyHead, EnergyNetwork, HeadChannels, save_net
 from ebm_tracker.models.backbone import build_backbone
 from ebm_tracker.models.checkpoint import sha256_of
 from ebm_tracker.parameters import preset
-from ebm_tracker.tracking import Tracker, TrackerConfig
+from ebm_tracker.tracking import Tracker, TrackerConfig, TrackOutput
 from ebm_tracker.tracking.config import WeightsSource
 
 DEFAULT = WEIGHTS_FOLDER / preset("default").weights.file
@@ -49,6 +49,45 @@ def test_device_that_is_not_there(device: str, what: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(ValueError, match=f"{device!r} was asked for, but torch sees no {what}"):
         load(device=device)
+
+
+@pytest.mark.parametrize("device", ["meta", "vulkan"])
+def test_device_that_cannot_compute(device: str) -> None:
+    with pytest.raises(ValueError, match=f"{device!r} was asked for, but torch cannot compute on it here: ") as error:
+        load(device=device)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("device", [None, 1.5, ["cpu"]])
+def test_device_of_another_type(device: Any) -> None:
+    with pytest.raises(ValueError, match="device must be 'auto' or a torch device"):
+        load(device=device)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "0", None])
+def test_seeds_that_no_generator_takes(seed: Any) -> None:
+    with pytest.raises(ValueError, match=r"seed must be a whole number from 0 to 2\^63 - 1 \(got "):
+        load(device="cpu", seed=seed)
+
+
+def test_seed_of_numpy_is_a_number() -> None:
+    assert type(load(device="cpu", seed=np.int64(3)).seed) is int
+
+
+def test_default_type_of_torch_does_not_matter() -> None:
+    """Programs that compute in float64 set it for all of torch."""
+    frame = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+
+    def outputs(tracker: Tracker) -> list[TrackOutput]:
+        tracker.initialize(frame, (20, 20, 20, 20))
+        return [tracker.track(np.roll(frame, shift, axis=1)) for shift in (1, 2)]
+
+    expected = outputs(load(device="cpu"))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert outputs(load(device="cpu")) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_unknown_preset() -> None:

@@ -53,11 +53,20 @@ def test_truth_is_drawn_when_there_is_one(frame: np.ndarray) -> None:
         (-50, -50, 900, 900),
         (5, 5, 0, 0),
         (0, 0, 0.2, 300),
+        (0, 0, 1e300, 1e300),
+        (-1e12, 5, 1e12, 1e12),
         (np.nan,) * 4,
     ],
 )
 def test_any_box_can_be_drawn(frame: np.ndarray, box: tuple[float, float, float, float]) -> None:
     assert annotate(frame, box, "lost", 0.0, 0).shape == frame.shape
+
+
+def test_a_box_from_far_outside_keeps_its_edge_inside(frame: np.ndarray) -> None:
+    picture = annotate(frame, (-1e12, 80, 1e12 + 160, 40), "lost", 0.0, 0)
+    rows, columns = np.nonzero(is_color(picture, STATUS_COLORS["lost"]))
+    below = rows > 100  # away from the label
+    assert (columns[below].min(), columns[below].max(), rows.max()) == (0, 160, 120)
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (16, 16), (3000, 20)])

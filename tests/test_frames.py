@@ -135,6 +135,8 @@ def test_input_is_never_modified(rgb: np.ndarray, dtype: type) -> None:
         (np.array([[0.5, np.nan]]), "got nan to nan"),
         (np.array([[0.5, np.inf]]), "got 0.5 to inf"),
         (torch.zeros(2, 3, 4, 5), "got shape"),
+        (torch.zeros(4, 5).to_sparse(), "dense tensor .*sparse_coo"),
+        (torch.zeros(4, 5, device="meta"), "with values .*meta"),
     ],
 )
 def test_what_is_refused(frame: Any, message: str) -> None:

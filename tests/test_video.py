@@ -146,6 +146,21 @@ def test_unreadable_video(tmp_path: Path, kind: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_title_that_is_not_utf_8(tmp_path: Path) -> None:
+    """Old cameras and rippers write Latin-1."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Titel XYZ"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pattern(0), format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    assert data.count(b"Titel XYZ") == 1
+    path.write_bytes(data.replace(b"Titel XYZ", b"Titel \xe4\xf6\xfc"))
+    assert len(list(VideoFile(path))) == 1
+
+
 def test_sound_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -172,6 +187,11 @@ def test_folder_in_the_order_of_numbers(tmp_path: Path) -> None:
     for frame, number in zip(folder, (1, 2, 9, 10), strict=True):
         assert frame is not None
         np.testing.assert_array_equal(frame, pattern(number))
+
+
+def test_a_raised_digit_is_no_number() -> None:
+    assert sorted(["10\u00b2.png", "9\u00b2.png"], key=natural_key) == ["9\u00b2.png", "10\u00b2.png"]
+    assert natural_key("\u00b2") == [(1, 0, "\u00b2")]
 
 
 def test_natural_key_mixes_letters_and_numbers() -> None:
@@ -202,6 +222,17 @@ def test_orientation_tag_is_applied(tmp_path: Path, ending: str) -> None:
     exif[0x0112] = 6  # turn clockwise to show
     save(tmp_path / f"a.{ending}", pattern(0), exif=exif)
     assert close_to(read_image(tmp_path / f"a.{ending}"), np.rot90(pattern(0), -1))
+
+
+def test_damaged_exif_block_is_an_unreadable_image(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x0100] = 64
+    save(tmp_path / "a.jpg", pattern(0), exif=exif)
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    data[data.index(b"Exif") + 19] = 2  # the number 64 now claims to be text, over which Pillow fails
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read_image(tmp_path / "a.jpg") is None
 
 
 def test_other_kinds_of_images(tmp_path: Path) -> None:
@@ -272,6 +303,13 @@ def test_writer_keeps_what_was_done(tmp_path: Path, error: type[BaseException]) 
         raise error
     assert len(list(VideoFile(tmp_path / "out.mp4"))) == 9
     writer.close()  # again
+
+
+def test_writer_takes_the_pace_of_a_time_lapse(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mp4", 1 / 3600) as writer:
+        for index in range(3):
+            writer.write(pattern(index))
+    assert len(list(VideoFile(tmp_path / "out.mp4"))) == 3
 
 
 def test_writer_without_frames_leaves_nothing(tmp_path: Path) -> None:

@@ -240,8 +240,8 @@ def print_report(console: Console, report: SpeedReport) -> None:
     facts.add_row(
         "mean overlap, tracked", f"{report.mean_overlap:.2f}, {report.tracked_share:.0%} of the frames"
     )
-    if (times := report.refinement) is not None:
-        facts.add_row("refinement, 10 boxes x 10 steps", f"{times.ms:.1f} ms")
-        facts.add_row("the same by plain autograd", f"{times.autograd_ms:.1f} ms, ratio {times.ratio:.1f}")
+    if (alone := report.refinement) is not None:
+        facts.add_row("refinement, 10 boxes x 10 steps", f"{alone.ms:.1f} ms")
+        facts.add_row("the same by plain autograd", f"{alone.autograd_ms:.1f} ms, ratio {alone.ratio:.1f}")
     facts.add_row("machine", ", ".join(report.machine.values()))
     console.print(facts)

@@ -11,7 +11,7 @@ from ebm_tracker.evaluation.runner import Tracker
 def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that choose device, seed and files of a tracker."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="another network than the preset's")
     parser.add_argument(
         "--backbone_weights",
@@ -21,6 +21,13 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
         help="ImageNet weights for networks that ship only their head (default: $EBM_BACKBONE_WEIGHTS, else "
         "torchvision's)",
     )
+
+
+def parse_seed(text: str) -> int:
+    """A whole number from 0 to 2^63 - 1. Raises argparse.ArgumentTypeError."""
+    if not text.strip().isdecimal() or len(text) > 20 or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1 (got {text!r})")
+    return int(text)
 
 
 def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:

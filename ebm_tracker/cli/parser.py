@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
@@ -43,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``ebm`` with these arguments (None: those of the process) and returns the exit code.
 
-    0: done; 2: the user can put it right, one sentence on stderr says what; 130: stopped by Ctrl-C.
+    0: done; 2: the user can put it right, one sentence on stderr says what; 130: stopped by Ctrl-C or SIGTERM.
     """
     return run_guarded(build_parser(), argv)
 
@@ -57,7 +61,8 @@ def run_guarded(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
         return stop.code if isinstance(stop.code, int) else EXIT_USER_ERROR
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        return run(args)
+        with _careful_process():
+            return run(args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -66,6 +71,23 @@ def run_guarded(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
             traceback.print_exc()
         print(f"{parser.prog}: error: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+@contextmanager
+def _careful_process() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, which completes files; a name that the console cannot show is
+    printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def one_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,11 @@ from ebm_tracker.demo import DEMO_BOX_XYWH, DEMO_NAME, find_demo_clip
 from ebm_tracker.errors import EbmError
 from ebm_tracker.evaluation.annotations import AnnotationWarning
 from ebm_tracker.evaluation.recorder import TrackRecorder
+from ebm_tracker.evaluation.results import result_paths
 from ebm_tracker.evaluation.runner import track_sequence
 from ebm_tracker.evaluation.sequences import TrackingSequence, open_frame_folder
-from ebm_tracker.video import VideoFile
+from ebm_tracker.files import part_path
+from ebm_tracker.video import FrameFolder, VideoFile
 
 EXIT_INTERRUPTED = 130
 
@@ -40,10 +41,11 @@ def run_session(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     sequence = open_sequence(args)
     directory = (args.out or Path("results", "ebm", args.preset)).resolve()
+    refuse_own_frames(sequence, directory)
     _say(console, f"{sequence.name}: tracking with ebm {args.preset}, results go to {directory}")
     memory_at_start = memory_after_torch() if args.debug > 0 else None
     tracker = load_tracker(args, profile=args.debug > 0)
-    make_usable(directory)  # after loading: a mistyped preset leaves no folder
+    make_usable(directory, sequence.name)  # after loading: a mistyped preset leaves no folder
     recorder = TrackRecorder(sequence, directory, f"ebm {args.preset}", args.save_video)
     interrupted = False
     try:
@@ -78,15 +80,30 @@ def open_sequence(args: argparse.Namespace) -> TrackingSequence:
     return TrackingSequence(DEMO_NAME, VideoFile(find_demo_clip()), args.init or DEMO_BOX_XYWH)
 
 
-def make_usable(directory: Path) -> None:
-    """Makes the folder if need be; raises OutputError when no file can be written there."""
+def refuse_own_frames(sequence: TrackingSequence, directory: Path) -> None:
+    """Raises OutputError when results there would replace the video or come among the images."""
+    frames = sequence.frames
+    if isinstance(frames, VideoFile):
+        video = result_paths(directory, sequence.name).video
+        if video.exists() and video.samefile(frames.path):
+            raise OutputError(f"the annotated video would replace the input {video}: name another folder by --out")
+    if isinstance(frames, FrameFolder) and frames.paths[0].parent.resolve() == directory:
+        raise OutputError(f"results would come among the frames in {directory}: name another folder by --out")
+
+
+def make_usable(directory: Path, name: str) -> None:
+    """Makes the folder if need be; raises OutputError when the results of that name cannot be written there."""
+    paths = result_paths(directory, name)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".{os.getpid()}.probe"
+        probe = part_path(paths.scores)  # the longest name of all
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OutputError(f"results cannot be written to {directory} ({error.strerror})") from error
+    for path in vars(paths).values():
+        if path.is_dir():
+            raise OutputError(f"results cannot be written to {path} (Is a directory)")
 
 
 def report(console: Console, recorder: TrackRecorder, sequence: TrackingSequence, interrupted: bool) -> None:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ebm_tracker.cli.loading import add_loading_flags
-from ebm_tracker.cli.track import positive_int
+from ebm_tracker.cli.track import positive_int, thread_count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=positive_int, default=200, metavar="N", help="after the first (default: 200)"
     )
     parser.add_argument(
-        "--threads", type=positive_int, default=2, metavar="N", help="CPU threads (default: 2)"
+        "--threads", type=thread_count, default=2, metavar="N", help="CPU threads (default: 2)"
     )
     add_loading_flags(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the same figures to this file")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ebm_tracker.cli.loading import add_loading_flags
 
+MOST_THREADS = 1024  # torch starts as many as it is told to, and dies of tens of thousands
+
 # A value like -5,3,20,20 looks like a flag to argparse.
 _NEGATIVE_VALUE = re.compile(r"-[\d.]")
 
@@ -47,7 +49,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_loading_flags(parser)
     parser.add_argument(
-        "--threads", type=positive_int, metavar="N", help="CPU threads (default: torch's choice)"
+        "--threads", type=thread_count, metavar="N", help="CPU threads (default: torch's choice)"
     )
     # pytracking spells with underscores, our own way is with hyphens.
     parser.add_argument(
@@ -137,6 +139,14 @@ def positive_int(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1 (got {text!r})")
     return int(text)
+
+
+def thread_count(text: str) -> int:
+    """As ``positive_int``, at most MOST_THREADS."""
+    count = positive_int(text)
+    if count > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_THREADS} (got {text!r})")
+    return count
 
 
 def join_negative_values(argv: Sequence[str]) -> list[str]:

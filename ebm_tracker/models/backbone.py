@@ -45,8 +45,9 @@ class Backbone(nn.Module):
         spec = BACKBONES[name]
         self.name, self.channels = name, spec.channels
         self.stage8, self.stage16 = stage8, stage16
-        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        mean, std = torch.tensor((spec.mean, spec.std), dtype=torch.float32).view(2, 1, 3, 1, 1)
+        self.register_buffer("mean", 255 * mean, persistent=False)
+        self.register_buffer("std", 255 * std, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features8 = self.stage8((images - self.mean) / self.std)

@@ -109,7 +109,7 @@ def load_network(
                 f"{path.absolute()}: tensor {key!r} has shape {tuple(state[key].shape)}, needed {tuple(value.shape)}"
             )
         value.copy_(state[key])
-    return network.eval()
+    return network.eval().float()  # whatever torch's default type is at this moment
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

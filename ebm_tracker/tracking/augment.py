@@ -84,7 +84,7 @@ def sample_shifts(settings: AugmentationSettings, size: int, generator: torch.Ge
     fixed = [(0, 0), (length, length), (length, -length), (-length, length), (-length, -length)]
     count = len(settings.kinds) - len(fixed)
     uniform = torch.rand(
-        count, 2, generator=generator, device=generator.device
+        count, 2, generator=generator, device=generator.device, dtype=torch.float32
     ).cpu()  # y before x, as upstream draws
     random = ((uniform - 0.5) * size * settings.random_shift).long().flip(1)
     return torch.cat([torch.tensor(fixed), random])
@@ -163,7 +163,8 @@ def dropout_copies(features: Tensor, count: int, probability: float, generator: 
     """
     if not 0.0 <= probability < 1.0:
         raise ValueError(f"probability must lie in [0, 1), received {probability}")
-    uniform = torch.rand(count, features.shape[1], 1, 1, generator=generator, device=generator.device)
+    shape = (count, features.shape[1], 1, 1)
+    uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
     return features * ((uniform >= probability) / (1.0 - probability)).to(features)
 
 

@@ -101,13 +101,13 @@ def gaussian_label(
 def random_projection(settings: ClassifierSettings, channels: int, generator: torch.Generator) -> Tensor:
     """Projection (K, C) with standard deviation 1 / sqrt(C), float32 on the generator's device."""
     shape = (settings.projection_dim, channels)
-    return torch.randn(shape, generator=generator, device=generator.device) / math.sqrt(channels)
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32) / math.sqrt(channels)
 
 
 def random_filter(settings: ClassifierSettings, generator: torch.Generator) -> Tensor:
     """Filter (K, k, k) with standard deviation 1 / (K k k), float32 on the generator's device."""
     shape = (settings.projection_dim, settings.filter_size, settings.filter_size)
-    return torch.randn(shape, generator=generator, device=generator.device) / math.prod(shape)
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32) / math.prod(shape)
 
 
 class OnlineClassifier:

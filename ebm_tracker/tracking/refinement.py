@@ -15,7 +15,7 @@ def start_boxes(box_xywh: Tensor, settings: RefinementSettings, generator: torch
     """The box (4,) itself and ``settings.boxes`` - 1 randomly moved and resized copies, (boxes, 4)."""
     xy, wh = box_xywh[:2], box_xywh[2:]
     side = wh.prod().sqrt()
-    noise = torch.rand((settings.boxes - 1, 4), generator=generator).to(box_xywh) - 0.5
+    noise = torch.rand((settings.boxes - 1, 4), generator=generator, dtype=torch.float32).to(box_xywh) - 0.5
     centers = xy + 0.5 * wh + settings.jitter[0] * side * noise[:, :2]
     sizes = (wh + settings.jitter[1] * side * noise[:, 2:]).clamp(min=float(wh.min()) * settings.min_side_share)
     return torch.cat((box_xywh[None], torch.cat((centers - 0.5 * sizes, sizes), dim=1)))

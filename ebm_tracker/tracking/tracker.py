@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class Tracker:
     ) -> None:
         self.config = config
         self.device = torch.device(device)
-        self.seed = seed
+        self.seed = check_seed(seed)
         # Folded norms and channels-last memory: what the CPU's convolution kernels are fastest with.
         network = fold_batch_norms(network.eval()).to(self.device)
         self._network: EnergyNetwork = network.to(memory_format=torch.channels_last)
@@ -164,7 +165,7 @@ class Tracker:
 
         crop_box = window.box_to_crop(state.center_xy, state.size_wh)
         modulation = self._network.head.modulation(
-            (features8[:1], features16[:1]), torch.tensor([crop_box], device=self.device)
+            (features8[:1], features16[:1]), torch.tensor([crop_box], dtype=torch.float32, device=self.device)
         )
         energy = BoxEnergy(self._network.head, modulation)
         frame_wh = (image.shape[1], image.shape[0])
@@ -216,7 +217,8 @@ class Tracker:
                 target.state = self._refined(target, energy, window, found)
             if location.outcome is not Outcome.UNCERTAIN:
                 rate = config.memory.hard_negative_learning_rate if hard_negative else config.memory.learning_rate
-                label = self._labels(window, target.state.center_xy, target.label_sigma, torch.zeros(1, 2))
+                still = torch.zeros(1, 2, dtype=torch.float32)
+                label = self._labels(window, target.state.center_xy, target.label_sigma, still)
                 target.memory.add(sample, label, rate)
         with clock.stage("learn"):
             if hard_negative or (target.frames - 1) % config.classifier.update_every == 0:
@@ -229,7 +231,7 @@ class Tracker:
     ) -> TargetState:
         """The box that climbs highest from around ``center_xy``; the old size there when none is sound."""
         config, old = self.config, target.state
-        start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), device=self.device)
+        start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), dtype=torch.float32, device=self.device)
         boxes = start_boxes(start, config.refinement, target.generator)
         boxes, ranking = refine(energy, boxes, config.refinement, upstream=config.upstream_compat)
         best = select_box(boxes, ranking, config.refinement)
@@ -256,7 +258,7 @@ class Tracker:
         cells = self.config.crop_size // CELL
         x, y = window.point_to_crop(center_xy)
         middle = (self.config.crop_size - 1) / 2
-        centers = (torch.tensor([[x - middle, y - middle]]) + shifts_xy) / CELL
+        centers = (torch.tensor([[x - middle, y - middle]], dtype=torch.float32) + shifts_xy) / CELL
         return gaussian_label((cells, cells), (sigma, sigma), centers).to(self.device, torch.float32)
 
     def _kept_inside(
@@ -286,6 +288,13 @@ class Tracker:
         if frame_wh != target.frame_wh:
             ratio = (frame_wh[0] / target.frame_wh[0], frame_wh[1] / target.frame_wh[1])
             target.state, target.frame_wh = target.state.resized(ratio), frame_wh
+
+
+def check_seed(seed: int) -> int:
+    """The seed as an int. Raises ValueError for what torch's and NumPy's generators do not both take."""
+    if not isinstance(seed, SupportsIndex) or not 0 <= index(seed) < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1 (got {seed!r})")
+    return index(seed)
 
 
 def _inner_window(wide: CropWindow, size: int) -> CropWindow:

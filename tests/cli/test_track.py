@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +243,60 @@ def test_unusable_output_folder(
     fails(capsys, [*arguments, str(tmp_path / "out")], "results cannot be written to", "Permission denied")
 
 
+def test_results_spare_the_input(tracker: Any, frames_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    before = clip.read_bytes()
+    init = ["--init", "1,1,9,9", "--out"]
+    fails(capsys, ["track", "--video", str(clip), *init, str(tmp_path)], "would replace the input", "--out")
+    (tmp_path / "link").symlink_to(tmp_path)
+    fails(capsys, ["track", "--video", str(clip), *init, str(tmp_path / "link")], "would replace the input")
+    assert clip.read_bytes() == before
+    images = frames_dir / "img"
+    fails(capsys, ["track", "--frames", str(images), *init, str(images)], "among the frames", "--out")
+    fails(capsys, ["track", "--frames", str(frames_dir), *init, str(images)], "among the frames")
+    assert names(images) == {f"{number}.png" for number in range(5)}
+    assert main(["track", "--frames", str(frames_dir), *init, str(frames_dir)]) == 0  # beside img
+
+
+def test_names_that_no_result_can_have(tracker: Any, frames_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "out" / "walk.txt").mkdir(parents=True)
+    fails(capsys, ["track", "--frames", str(frames_dir), "--out", str(tmp_path / "out")], "walk.txt (Is a directory)")
+    assert names(tmp_path / "out") == {"walk.txt"}
+    long = frames_dir.rename(tmp_path / ("n" * 245))
+    fails(capsys, ["track", "--frames", str(long), "--out", str(tmp_path / "o")], "cannot be written", "too long")
+
+
+def test_sigterm_keeps_what_was_done(tracker: Any, frames_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    track, before = tracker.track, signal.getsignal(signal.SIGTERM)
+
+    def killed(frame: Any, color: str = "rgb") -> Any:
+        if tracker.index == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return track(frame, color)
+
+    tracker.track = killed
+    assert main(["track", "--frames", str(frames_dir), "--out", str(tmp_path / "out")]) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len((tmp_path / "out" / "walk.txt").read_text().splitlines()) == 3
+    assert len(names(tmp_path / "out")) == 5
+    assert "interrupted after 3 frames" in capsys.readouterr().out
+
+
+def test_path_that_the_console_cannot_show(
+    tracker: Any, frames_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = frames_dir.rename(tmp_path / "\u65e5\u672c")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert main(["track", "--frames", str(home), "--out", str(tmp_path / "out")]) == 0
+    assert rb"\u65e5\u672c_sheet.png" in written.getvalue()
+
+
 def test_numbers_are_checked(capsys: Capture) -> None:
+    for seed in ("-1", "1.5", str(2**63), "9" * 5000):
+        fails(capsys, ["track", "--seed", seed], "--seed", "from 0 to 2^63 - 1")
     fails(capsys, ["track", "--threads", "0"], "--threads", "at least 1 (got '0')")
+    fails(capsys, ["track", "--threads", "100000"], "--threads", "at most 1024 (got '100000')")
+    fails(capsys, ["speed", "--threads", "100000"], "--threads", "at most 1024 (got '100000')")
     fails(capsys, ["track", "--seed", "x"], "--seed")
     fails(capsys, ["track", "--sead", "1"], "unrecognized arguments: --sead")
