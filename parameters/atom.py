@@ -7,6 +7,8 @@ Its head is not shipped: pass a network trained that way with ``load("atom", wei
 from ebm_tracker.tracking.config import BoxSpace, RefinementSettings, TrackerConfig, WeightsSource
 
 config = TrackerConfig(
-    weights=WeightsSource("atom_head.safetensors", advice="It is not shipped: train one and pass weights=FILE"),
+    weights=WeightsSource(
+        "atom_head.safetensors", advice="it is not shipped: train one and pass weights=FILE or --weights FILE"
+    ),
     refinement=RefinementSettings(steps=5, step_length=(1.0, 1.0), space=BoxSpace.IMAGE),
 )

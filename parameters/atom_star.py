@@ -7,6 +7,8 @@ Its head is not shipped: pass a network trained that way with ``load("atom_star"
 from ebm_tracker.tracking.config import RefinementSettings, TrackerConfig, WeightsSource
 
 config = TrackerConfig(
-    weights=WeightsSource("atom_star_head.safetensors", advice="It is not shipped: train one and pass weights=FILE"),
+    weights=WeightsSource(
+        "atom_star_head.safetensors", advice="it is not shipped: train one and pass weights=FILE or --weights FILE"
+    ),
     refinement=RefinementSettings(steps=10, step_length=(1e-2, 5e-2)),
 )

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ebm_tracker.errors import EbmError
 from ebm_tracker.models import EnergyHead, EnergyNetwork, HeadChannels, load_imagenet_backbone, save_network
 from ebm_tracker.models.backbone import BACKBONES
 from ebm_tracker.training.heldout import HeldOutPairs
@@ -134,26 +135,37 @@ def _parse_changes(changes: list[str]) -> dict[str, Any]:
     for change in changes:
         key, _, text = change.partition("=")
         if key not in fields:
-            raise SystemExit(f"--set {change}: unknown key; known: {', '.join(fields)}")
-        if fields[key] is bool:
-            parsed[key] = {"true": True, "false": False}[text.lower()]
-        elif fields[key] in (tuple, list):
-            parsed[key] = tuple(float(v) if "." in v else int(v) for v in text.split(","))
-        else:
-            parsed[key] = fields[key](text)
+            raise ValueError(f"--set {change}: unknown key; known: {', '.join(fields)}")
+        try:
+            parsed[key] = _parse_value(fields[key], text)
+        except (KeyError, ValueError):
+            raise ValueError(f"--set {change}: {key} takes a {fields[key].__name__} (got {text!r})") from None
     return parsed
+
+
+def _parse_value(kind: type, text: str) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if kind is tuple:
+        return tuple(int(v) if v.lstrip("-").isdecimal() else float(v) for v in text.split(","))
+    return kind(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--backbone_weights", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="holds ecssd/ and coco128/")
+    parser.add_argument("--backbone_weights", type=Path, metavar="FILE", help="ImageNet weights of the backbone")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="log, checkpoint and network go here")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make pairs (default: 1)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes fields of Recipe")
     args = parser.parse_args()
-    recipe = replace(Recipe(), **_parse_changes(args.set))
-    run(recipe, args.photos, args.backbone_weights, args.out, args.workers)
+    try:
+        recipe = replace(Recipe(), **_parse_changes(args.set))
+        run(recipe, args.photos, args.backbone_weights, args.out, args.workers)
+    except (EbmError, OSError, ValueError) as error:
+        parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"interrupted; the same command goes on from {args.out}\n")
 
 
 if __name__ == "__main__":

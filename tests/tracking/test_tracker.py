@@ -305,11 +305,9 @@ def test_stage_times_only_with_profile(frame: Frames, make_tracker: Trackers) ->
     assert follow(plain, frames, BOX) == follow(profiled, frames, BOX)
     assert plain.stage_times == {}
     times = profiled.stage_times
-    assert len(times["initialize"]) == 1 and len(times["frame"]) == 2
     stages = {"crop", "backbone", "localize", "energy features", "refine", "learn"}
-    assert stages <= times.keys()
+    assert {name: len(values) for name, values in times.items()} == {"initialize": 1, **dict.fromkeys(stages, 2)}
     assert all(s >= 0 for values in times.values() for s in values)
-    assert sum(sum(times[s]) for s in stages) <= sum(times["frame"])
 
 
 # Outcomes of localisation ------------------------------------------------------------------------------------------

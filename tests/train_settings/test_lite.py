@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -148,7 +149,7 @@ def test_set_changes_any_field() -> None:
 
 
 def test_set_lists_the_keys_when_one_is_unknown() -> None:
-    with pytest.raises(SystemExit, match="step.*unknown key; known: .*steps.*samples"):
+    with pytest.raises(ValueError, match="step.*unknown key; known: .*steps.*samples"):
         lite._parse_changes(["step=7"])
 
 
@@ -167,3 +168,19 @@ def test_command_line_reaches_the_run(
     with pytest.raises(SystemExit):
         lite.main()
     assert "--photos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["bfloat16=yes", "steps=many", "sigmas=a,b"])
+def test_set_refuses_values_of_another_kind(change: str) -> None:
+    with pytest.raises(ValueError, match=rf"--set {change}: \w+ takes a (bool|int|tuple) \(got"):
+        lite._parse_changes([change])
+
+
+def test_missing_photos_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lite", "--photos", str(tmp_path), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        lite.main()
+    assert stop.value.code == 2
+    assert re.fullmatch(r"error: no images/\*\.jpg in .*ecssd\n", capsys.readouterr().err)
