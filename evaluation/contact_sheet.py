@@ -142,7 +142,9 @@ def _draw_heading(draw: ImageDraw.ImageDraw, width: int, title: str, subtitle: s
         x -= font.getlength(name)
         draw.text((x, 40), name, fill=_INK, font=font, anchor="ls")
         x -= 22
-        draw.rounded_rectangle((x, 27, x + 14, 41), radius=3, fill=color)
+        # Paper is white, as the true box is.
+        outline = _INK if color == TRUTH_COLOR else None
+        draw.rounded_rectangle((x, 27, x + 14, 41), radius=3, fill=color, outline=outline)
         x -= 22
 
 

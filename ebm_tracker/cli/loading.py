@@ -11,7 +11,7 @@ from ebm_tracker.evaluation.runner import Tracker
 def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that choose device, seed and files of a tracker."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=parse_seed, default=0, help="seed of everything random (default: 0)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="another network than the preset's")
     parser.add_argument(
         "--backbone_weights",

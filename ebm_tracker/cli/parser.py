@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of ``ebm``; the parsed arguments hold the verb's function as ``run``."""
     parser = OneLineParser(prog="ebm", description="Energy-based visual tracking.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(metavar="verb", required=True)
+    verbs = parser.add_subparsers(metavar="command", required=True)
     for name, module in VERBS.items():
         text = (module.__doc__ or "").strip()
         verb = verbs.add_parser(name, help=text.splitlines()[0], description=text)

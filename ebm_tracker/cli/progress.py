@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from ebm_tracker.evaluation.runner import Step
@@ -37,12 +37,17 @@ def open_progress(console: Console, sequence: TrackingSequence) -> Iterator[Prog
         return
     columns = (
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.fields[facts]}", markup=False),
         TextColumn("{task.fields[status]}", markup=True),
     )
     with Progress(*columns, console=console) as progress:
         yield LiveLine(progress, total)
+
+
+def count_text(done: int, total: int | None) -> str:
+    """How many frames are done; in words, because files and pictures number the frames from 0."""
+    return f"{done} of {total} frames" if total else f"{done} frames"
 
 
 def facts_text(step: Step, frames_per_second: float) -> str:
@@ -57,12 +62,14 @@ class LiveLine:
 
     def __init__(self, progress: Progress, total: int | None) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=total, facts="", status="")
+        self._task = progress.add_task("", total=total, count=count_text(0, total), facts="", status="")
+        self._total = total
 
     def show(self, step: Step, frames_per_second: float) -> None:
         status = Text(step.status, style=_STYLES.get(step.status, "")).markup
-        facts = facts_text(step, frames_per_second)
-        self._progress.update(self._task, completed=step.index + 1, facts=facts, status=status)
+        facts, done = facts_text(step, frames_per_second), step.index + 1
+        count = count_text(done, self._total)
+        self._progress.update(self._task, completed=done, count=count, facts=facts, status=status)
 
 
 class PlainLines:
@@ -70,13 +77,13 @@ class PlainLines:
 
     def __init__(self, console: Console, total: int | None) -> None:
         self._console = console
-        self._of = f"/{total}" if total else ""
+        self._total = total
         self._printed = -_PLAIN_SECONDS
         self._pending = ""
 
     def show(self, step: Step, frames_per_second: float) -> None:
         facts = facts_text(step, frames_per_second)
-        self._pending = f"frame {step.index + 1}{self._of}  {facts}  {step.status}"
+        self._pending = f"{count_text(step.index + 1, self._total)}  {facts}  {step.status}"
         if time.monotonic() - self._printed >= _PLAIN_SECONDS:
             self.finish()
 

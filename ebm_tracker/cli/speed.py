@@ -10,15 +10,17 @@ import re
 from pathlib import Path
 
 from ebm_tracker.cli.loading import add_loading_flags
-from ebm_tracker.cli.track import positive_int, thread_count
+from ebm_tracker.cli.track import positive_int, preset_help, thread_count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
-    parser.add_argument("--preset", default="default", help="settings of the tracker (default: default)")
-    parser.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH", help="default: 640x480")
+    parser.add_argument("--preset", default="default", help=preset_help())
     parser.add_argument(
-        "--frames", type=positive_int, default=200, metavar="N", help="after the first (default: 200)"
+        "--size", type=parse_size, default=(640, 480), metavar="WxH", help="of the video (default: 640x480)"
+    )
+    parser.add_argument(
+        "--frames", type=positive_int, default=200, metavar="N", help="frames after the first (default: 200)"
     )
     parser.add_argument(
         "--threads", type=thread_count, default=2, metavar="N", help="CPU threads (default: 2)"

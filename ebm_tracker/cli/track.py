@@ -7,7 +7,9 @@ video and a contact sheet.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
+import pkgutil
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +24,17 @@ _NEGATIVE_VALUE = re.compile(r"-[\d.]")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags and the preset's name."""
-    parser.add_argument(
-        "preset", nargs="?", default="default", help="settings of the tracker (default: default)"
-    )
+    parser.add_argument("preset", nargs="?", default="default", help=preset_help())
     add_flags(parser)
+
+
+def preset_help() -> str:
+    """The help of an argument that takes a preset, with the names of all."""
+    # Found without being executed: the presets import torch.
+    spec = importlib.util.find_spec("ebm_tracker.parameters")
+    folders = spec.submodule_search_locations if spec is not None else None
+    names = sorted(module.name for module in pkgutil.iter_modules(folders or []))
+    return f"settings of the tracker: {', '.join(names)} (default: default)"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +107,7 @@ def build_run_tracker_parser() -> argparse.ArgumentParser:
 
     parser = OneLineParser(prog="run_tracker.py", description=__doc__)
     parser.add_argument("tracker_name", nargs="?", default="ebm", type=_tracker_name, help="ebm, the only one here")
-    parser.add_argument(
-        "preset", metavar="tracker_param", nargs="?", default="default", help="default, resnet18, ..."
-    )
+    parser.add_argument("preset", metavar="tracker_param", nargs="?", default="default", help=preset_help())
     add_flags(parser)
     parser.set_defaults(run=run)
     return parser

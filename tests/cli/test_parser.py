@@ -11,6 +11,7 @@ import pytest
 
 from ebm_tracker.cli import build_parser, main
 from ebm_tracker.cli.parser import VERBS, one_line
+from ebm_tracker.parameters import preset_names
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,7 @@ def test_help_does_not_import_torch() -> None:
     done = run("-c", code)
     assert done.returncode == 0, done.stderr
     assert "--video FILE" in done.stdout
+    assert ", ".join(preset_names()) in " ".join(done.stdout.split())
     assert done.stdout.splitlines()[-1] == "False"
 
 

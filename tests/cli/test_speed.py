@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ebm_tracker.cli import main
-from ebm_tracker.cli.benchmark import stage_time
+from ebm_tracker.cli.benchmark import machine_text, stage_time
 from ebm_tracker.cli.memory import peak_memory_mb, resident_memory_mb
 
 
@@ -76,6 +76,11 @@ def test_stage_time() -> None:
     time = stage_time([0.001, 0.002, 0.009], 2)
     assert (time.calls, time.ms_per_frame, time.ms_median) == (3, pytest.approx(6), pytest.approx(2))
     assert time.ms_p95 == pytest.approx(8.3)
+
+
+def test_versions_are_named() -> None:
+    facts = {"processor": "Some CPU", "system": "Linux", "python": "3.11.7", "torch": "2.14.1"}
+    assert machine_text(facts) == "Some CPU, Linux, Python 3.11.7, torch 2.14.1"
 
 
 def test_memory_is_told_in_mb() -> None:

@@ -54,8 +54,8 @@ def test_frames_with_truth(tracker: Any, frames_dir: Path, tmp_path: Path, capsy
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "AUC 0.952  OP50 1.000  OP75 1.000" in printed.out
-    assert "frame 5/5" in printed.out and "18.0,9.0,20.0,16.0" in printed.out
-    assert printed.out.index(str(out.resolve())) < printed.out.index("frame 1/5")  # said at the start
+    assert "5 of 5 frames  " in printed.out and "18.0,9.0,20.0,16.0" in printed.out
+    assert printed.out.index(str(out.resolve())) < printed.out.index("1 of 5 frames  ")  # said at the start
     for name in names(out):
         assert f"  {out.resolve() / name}" in printed.out.splitlines()[-5:]
     assert tracker.loaded_with == ("default", "auto", 0, None, False)
