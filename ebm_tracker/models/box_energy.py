@@ -13,6 +13,7 @@ Values and gradients equal the head's own under autograd (tested against it and 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -71,17 +72,25 @@ class FrameBoxEnergy:
 
     def __init__(self, target: BoxEnergy, maps_hwc: tuple[Tensor, ...]) -> None:
         self.target, self.maps_hwc = target, maps_hwc
+        self._windows: _Windows | None = None
+
+    def _weights(self, boxes_xywh: Tensor) -> _BinWeights:
+        """The boxes' bins. Refinement moves boxes little: the cells cut out for one step mostly serve the next."""
+        edges = _Edges(boxes_xywh, self.target.edges)
+        if self._windows is None or not self._windows.hold(edges):
+            self._windows = _Windows(edges, self.target.edges, self.maps_hwc)
+        return _BinWeights(edges, self.target.edges, self._windows)
 
     @torch.no_grad()
     def values(self, boxes_xywh: Tensor) -> Tensor:
         """Boxes (N, 4) in crop pixels -> energies (N,)."""
-        weights = _BinWeights(boxes_xywh, self.target.edges, self.maps_hwc)
+        weights = self._weights(boxes_xywh)
         return self._energies([self._hidden(weights, i) for i in range(len(self.maps_hwc))])
 
     @torch.no_grad()
     def value_and_grad(self, boxes_xywh: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) -> energies (N,) and their gradient with respect to x, y, w, h (N, 4)."""
-        weights = _BinWeights(boxes_xywh, self.target.edges, self.maps_hwc)
+        weights = self._weights(boxes_xywh)
         hidden = [self._hidden(weights, i) for i in range(len(self.maps_hwc))]
         for index, level in enumerate(self.target.levels):
             weights.pull_back(index, ((hidden[index] > 0) * level.readout) @ level.weight)
@@ -123,35 +132,88 @@ class _EdgeTable:
         self.jacobian = torch.stack((self.inverse_stride, self.fraction * self.inverse_stride), dim=1).to(like.dtype)
 
 
-class _BinWeights:
-    """Weights of N boxes' bins over the cells that any of them reaches, and what flows back into them."""
+class _Edges:
+    """Bin edges of N boxes in cells, (N, 2, edges), and what they reach, in pixels."""
 
-    def __init__(self, boxes_xywh: Tensor, table: _EdgeTable, maps_hwc: tuple[Tensor, ...]) -> None:
-        self.table, self.maps_hwc = table, maps_hwc
+    def __init__(self, boxes_xywh: Tensor, table: _EdgeTable) -> None:
+        self.dtype = boxes_xywh.dtype
         boxes = boxes_xywh.to(table.wide)
         corner, side = boxes[:, :2], boxes[:, 2:]
         valid = (side > 0).all(1, keepdim=True)
-        inverse_side = valid / torch.where(valid, side, torch.ones_like(side))  # zero for an empty box
-        edges = (corner[..., None] + side[..., None] * table.fraction) * table.inverse_stride  # (N, 2, edges)
-        self.windows, count = _windows(boxes, table.strides, maps_hwc)
-        origins = boxes.new_tensor([(left, top) for left, top in self.windows]).t()[:, table.levels]  # (2, edges)
-        distance = (edges - origins)[..., None] - torch.arange(count, device=boxes.device, dtype=table.wide)
-        inverse_size = (inverse_side[..., None] * table.bins_per_side)[..., None]  # (N, 2, bins, 1)
-        dtype = boxes_xywh.dtype
+        self.inverse_side = valid / torch.where(valid, side, 1.0)  # zero for an empty box
+        positions = torch.addcmul(corner[..., None], side[..., None], table.fraction)
+        self.cells = positions * table.inverse_stride
+        self.reach: tuple[list[float], list[float]] | None = None
+        if boxes.device.type == "cpu":  # elsewhere reading numbers back costs more than it saves
+            low, high = positions.aminmax(dim=0)
+            self.reach = low[:, 0].tolist(), high[:, table.slices[0].stop].tolist()
+
+
+class _Windows:
+    """Per level a square of cells that holds all that the boxes reach, with a margin for their next moves.
+
+    On an accelerator, and for boxes that are not finite, the whole maps.
+    """
+
+    MARGIN = 1.0  # pixels
+
+    def __init__(self, edges: _Edges, table: _EdgeTable, maps_hwc: tuple[Tensor, ...]) -> None:
+        self.whole = edges.reach is None or not all(map(math.isfinite, edges.reach[0] + edges.reach[1]))
+        spans = []
+        for stride, cells in zip(table.strides, maps_hwc, strict=True):
+            for axis, limit in ((0, cells.shape[1]), (1, cells.shape[0])):
+                if self.whole:
+                    spans.append((0, limit, limit))
+                    continue
+                assert edges.reach is not None
+                first = int((edges.reach[0][axis] - self.MARGIN) / stride) - 1
+                last = int((edges.reach[1][axis] + self.MARGIN) / stride) + 2
+                first = min(max(first, 0), limit - 1)
+                spans.append((first, min(max(last, first + 1), limit) - first, limit))
+        if edges.reach is not None and not self.whole:
+            self.low = [v - self.MARGIN for v in edges.reach[0]]
+            self.high = [v + self.MARGIN for v in edges.reach[1]]
+        self.count = max(length for _, length, _ in spans)
+        starts = [max(min(first, limit - self.count), 0) for first, _, limit in spans]
+        corners = list(zip(starts[::2], starts[1::2], strict=True))
+        windows = [
+            cells[top : top + self.count, left : left + self.count]
+            for (left, top), cells in zip(corners, maps_hwc, strict=True)
+        ]
+        self.shapes = [(window.shape[0], window.shape[1]) for window in windows]
+        self.cells = [window.reshape(-1, window.shape[2]) for window in windows]  # (h * w, C)
+        origins = table.fraction.new_tensor(corners).t()[:, table.levels]  # (2, edges)
+        grid = torch.arange(self.count, device=origins.device, dtype=origins.dtype)
+        self.grid = origins[..., None] + grid  # (2, edges, count): the cells that each edge is compared with
+
+    def hold(self, edges: _Edges) -> bool:
+        """Whether the boxes still lie in the windows."""
+        if self.whole or edges.reach is None:
+            return self.whole
+        low, high = edges.reach
+        return (
+            self.low[0] <= low[0] and self.low[1] <= low[1] and high[0] <= self.high[0] and high[1] <= self.high[1]
+        )
+
+
+class _BinWeights:
+    """Weights of N boxes' bins over the windows' cells, and what flows back into them."""
+
+    def __init__(self, edges: _Edges, table: _EdgeTable, windows: _Windows) -> None:
+        self.table, self.windows = table, windows
+        distance = edges.cells[..., None] - windows.grid  # (N, 2, edges, count)
+        inverse_size = (edges.inverse_side[..., None] * table.bins_per_side)[..., None]  # (N, 2, bins, 1)
+        dtype = edges.dtype
         self.weights = (hat_integral(distance).diff(dim=2) * inverse_size).to(dtype)  # (N, 2, bins, count)
-        self.hats = (1 - distance.abs()).clamp(min=0).to(dtype)  # (N, 2, edges, count): d H / d edge
-        self.inverse_size, self.inverse_side = inverse_size.to(dtype), inverse_side.to(dtype)
+        self.hats = (1 - distance.abs()).clamp_(min=0).to(dtype)  # (N, 2, edges, count): d H / d edge
+        self.inverse_size, self.inverse_side = inverse_size.to(dtype), edges.inverse_side.to(dtype)
         self.gradient = torch.zeros_like(self.weights)
-        self.count = count
 
     def _level(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Weights across (N, bins, w) and down (N, bins, h), and the window's cells (h * w, C)."""
-        cells = self.maps_hwc[index]
-        left, top = self.windows[index]
-        window = cells[top : top + self.count, left : left + self.count]
-        height, width = window.shape[:2]
+        height, width = self.windows.shapes[index]
         rows = self.table.slices[index]
-        return self.weights[:, 0, rows, :width], self.weights[:, 1, rows, :height], window.reshape(height * width, -1)
+        return self.weights[:, 0, rows, :width], self.weights[:, 1, rows, :height], self.windows.cells[index]
 
     def pooled(self, index: int) -> Tensor:
         """Bin averages (N, bins * bins * C), ordered row, column, channel."""
@@ -179,25 +241,3 @@ class _BinWeights:
         edges = ahead - behind
         size = (self.gradient * self.weights).sum((2, 3)) * self.inverse_side
         return torch.cat((edges[..., 0], edges[..., 1] - size), dim=1)
-
-
-def _windows(
-    boxes: Tensor, strides: list[int], maps_hwc: tuple[Tensor, ...]
-) -> tuple[list[tuple[int, int]], int]:
-    """Per level the (left, top) cell of a square window that holds all that the boxes reach, and its side.
-
-    On an accelerator the whole map: there the arithmetic is free and reading numbers back is not.
-    """
-    whole = max(max(cells.shape[:2]) for cells in maps_hwc)
-    if boxes.device.type != "cpu" or not bool(boxes.isfinite().all()):
-        return [(0, 0)] * len(strides), whole
-    low = boxes[:, :2].amin(0).tolist()
-    high = (boxes[:, :2] + boxes[:, 2:]).amax(0).tolist()
-    spans = []
-    for stride, cells in zip(strides, maps_hwc, strict=True):
-        for axis, limit in ((0, cells.shape[1]), (1, cells.shape[0])):
-            first = min(max(int(low[axis] / stride) - 1, 0), limit - 1)
-            spans.append((first, min(max(int(high[axis] / stride) + 2, first + 1), limit) - first, limit))
-    count = max(length for _, length, _ in spans)
-    starts = [max(min(first, limit - count), 0) for first, _, limit in spans]
-    return list(zip(starts[::2], starts[1::2], strict=True)), count
