@@ -1,7 +1,7 @@
 """The shipped network: EfficientNet-Lite0 and a narrow head, made for CPUs.
 
-Its step lengths were tuned on 256 held-out pairs (``python -m ebm_tracker.train_settings.tune_steps``): the paper's 2e-4 and
-1e-3 bring them from IoU 0.586 to 0.728, twice as much to 0.744; longer or shorter ones to less.
+Its step lengths were tuned on 256 held-out pairs (``python -m ebm_tracker.train_settings.tune_steps``): the paper's
+2e-4 and 1e-3 bring them from IoU 0.586 to 0.728, twice as much to 0.744; longer or shorter ones to less.
 """
 
 from ebm_tracker.tracking.config import RefinementSettings, TrackerConfig, WeightsSource
