@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ebm_tracker.models import BoxEnergy
 from ebm_tracker.tracking import RefinementSettings, Tracker
 from ebm_tracker.tracking.refinement import refine, start_boxes
 
-STEPS = (1e-6, 1e-6, 1e-6, 1e-6)  # hardly moving: on noise images real steps could carry boxes off
+STEP = 1e-6  # hardly moving: on noise images real steps could carry boxes off
 
 
 def time_refinement(tracker: Tracker, runs: int = 31) -> RefinementTime:
@@ -25,7 +26,7 @@ def time_refinement(tracker: Tracker, runs: int = 31) -> RefinementTime:
     generator = torch.Generator().manual_seed(0)
     size = tracker.config.crop_size
     box = torch.tensor([0.4 * size, 0.4 * size, 0.2 * size, 0.2 * size], device=device)
-    settings = RefinementSettings(boxes=10, steps=10, step_length=(STEPS[0], STEPS[2]))
+    settings = RefinementSettings(boxes=10, steps=10, step_length=(STEP, STEP))
     boxes = start_boxes(box, settings, generator)
     with torch.no_grad():
         features = network.features(255 * torch.rand((1, 3, size, size), generator=generator).to(device))
@@ -38,7 +39,7 @@ def time_refinement(tracker: Tracker, runs: int = 31) -> RefinementTime:
     def plain() -> None:
         start = xywh_to_relative(boxes, ref_wh)
         gradient = autograd_value_and_grad(energies)
-        ascend(gradient, start, step_length=STEPS, steps=10, acceptance=Acceptance.ALWAYS)
+        ascend(gradient, start, step_length=STEP, steps=10, acceptance=Acceptance.ALWAYS)
 
     frame = BoxEnergy(head, modulation).frame(maps)
     ours, autograd = [], []
@@ -49,8 +50,7 @@ def time_refinement(tracker: Tracker, runs: int = 31) -> RefinementTime:
     return RefinementTime(statistics.median(ours), statistics.median(autograd), statistics.median(ratios))
 
 
-def _milliseconds(call: object, device: torch.device) -> float:
-    assert callable(call)
+def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
     start = time.perf_counter()
     call()
     if device.type == "cuda":

@@ -107,8 +107,7 @@ def ascend(
         if acceptance is Acceptance.UNDO and previous is not None:
             fell = (f <= previous)[:, None]
             lengths = torch.where(fell, lengths * decay, lengths)
-            forward = lengths * grad if step_scale is None else lengths * grad * step_scale(y)
-            move = torch.where(fell, -move, forward)
+            move = torch.where(fell, -move, forward)  # a candidate that fell goes back: its new length counts later
         else:
             move = forward
         y = y + move
