@@ -37,7 +37,7 @@ def load(
     network that cannot be loaded.
     """
     config = config or preset(name)
-    chosen = _device(device)
+    chosen = choose_device(device)
     path = Path(weights) if weights is not None else WEIGHTS_FOLDER / config.weights.file
     if not path.is_file():
         advice = f" ({config.weights.advice})" if config.weights.advice and weights is None else ""
@@ -51,7 +51,8 @@ def load(
     return Tracker(network, config, device=chosen, seed=seed, profile=profile)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device) -> torch.device:
+    """"auto" (CUDA, else Apple GPU, else CPU) or a torch device. Raises ValueError for one that is not there."""
     if str(device) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

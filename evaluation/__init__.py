@@ -1,6 +1,6 @@
 """Running trackers over sequences, keeping what they say, and judging it. Knows trackers by protocol only."""
 
-from ebm_tracker.evaluation.annotations import AnnotationError, AnnotationWarning, parse_boxes, read_boxes
+from ebm_tracker.annotations import AnnotationError, AnnotationWarning, parse_boxes, read_boxes
 from ebm_tracker.evaluation.metrics import Scores, overlaps, score_boxes
 from ebm_tracker.evaluation.recorder import TrackRecorder
 from ebm_tracker.evaluation.results import ResultPaths, TrackRecord, read_record, result_paths, write_record

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ebm_tracker.evaluation.annotations import Boxes, is_present
+from ebm_tracker.annotations import Boxes, is_present
 
 # The 21 overlaps of the success curve; in float64, so that 0.5 and 0.75 are met exactly.
 SUCCESS_THRESHOLDS = np.linspace(0, 1, 21)

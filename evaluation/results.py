@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ebm_tracker.evaluation.annotations import Boxes, read_boxes
+from ebm_tracker.annotations import Boxes, read_boxes
 from ebm_tracker.files import write_text_atomic
 
 

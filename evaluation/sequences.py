@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebm_tracker.evaluation.annotations import (
+from ebm_tracker.annotations import (
     TRUTH_FILE_NAMES,
     AnnotationError,
     Boxes,

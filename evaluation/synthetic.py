@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from ebm_tracker.evaluation.annotations import Boxes
+from ebm_tracker.annotations import Boxes
 from ebm_tracker.evaluation.sequences import BoxXYWH, TrackingSequence
 from ebm_tracker.frames import RgbFrame
 

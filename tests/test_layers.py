@@ -22,7 +22,8 @@ ROOT = "ebm_tracker"  # what is meant when something is taken from the package's
 
 # Import name of a module or package -> what of ours it may import besides itself. The longest matching prefix
 # counts, for the importing module as well as for the imported one. What is not listed may not exist.
-LAYER_0 = {f"{ROOT}.{name}" for name in ("boxes", "errors", "files", "frames", "version", "video")}
+LAYER_0 = {f"{ROOT}.{name}" for name in (
+    "annotations", "boxes", "errors", "files", "frames", "settings", "version", "video")}
 LAYER_1 = LAYER_0 | {f"{ROOT}.crops", f"{ROOT}.energy"}
 LAYER_2 = LAYER_1 | {f"{ROOT}.models"}
 LAYER_3 = LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.training"}
@@ -51,8 +52,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 MAY_NAME_PYTRACKING = (f"{ROOT}.plugin", f"{ROOT}.ltr_settings")
 PYTRACKING = {"pytracking", "ltr"}
-CORE_DEPENDENCIES = {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "PIL"}
-OPTIONAL_DEPENDENCIES = {"cv2"}
+CORE_DEPENDENCIES = {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "PIL", "tomli"}
+OPTIONAL_DEPENDENCIES = {"cv2", "simplejpeg", "jpeg4py"}
 MAPPED = set(FOLDERS) - {ROOT}
 
 

@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ebm_tracker.annotations import AnnotationWarning
 from ebm_tracker.cli.loading import load_tracker
 from ebm_tracker.cli.memory import peak_memory_mb, resident_memory_mb
 from ebm_tracker.cli.progress import open_progress
 from ebm_tracker.demo import DEMO_BOX_XYWH, DEMO_NAME, find_demo_clip
 from ebm_tracker.errors import EbmError
-from ebm_tracker.evaluation.annotations import AnnotationWarning
 from ebm_tracker.evaluation.recorder import TrackRecorder
 from ebm_tracker.evaluation.results import result_paths
 from ebm_tracker.evaluation.runner import track_sequence

@@ -7,6 +7,9 @@ Targets y have any dimension D and are batched: one row of centres (B, D), M sam
 """
 
 from ebm_tracker.energy.importance import importance_nll, log_partition
+from ebm_tracker.energy.iou import iou_mse
+from ebm_tracker.energy.kl import importance_kl
+from ebm_tracker.energy.nce import nce
 from ebm_tracker.energy.proposals import GaussianMixture
 from ebm_tracker.energy.refine import (
     Acceptance,
@@ -25,6 +28,9 @@ __all__ = [
     "ascend",
     "ascend_until_flat",
     "autograd_value_and_grad",
+    "importance_kl",
     "importance_nll",
+    "iou_mse",
     "log_partition",
+    "nce",
 ]

@@ -33,6 +33,10 @@ class GaussianMixture:
             raise ValueError(f"sigmas are given for {self.sigmas.shape[1]} dimensions, the targets have {dims}")
         return self.sigmas.to(like.device, like.dtype).expand(-1, dims)  # (L, D)
 
+    def scaled(self, factor: float) -> GaussianMixture:
+        """The mixture with every spread multiplied by ``factor`` > 0."""
+        return GaussianMixture((factor * self.sigmas).tolist())
+
     def sample(self, centers: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
         """``count`` draws around each centre: (B, D) -> (B, count, D)."""
         table = self._table(centers)

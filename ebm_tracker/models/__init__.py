@@ -4,12 +4,13 @@ from ebm_tracker.models.backbone import BACKBONES, Backbone, build_backbone, loa
 from ebm_tracker.models.box_energy import BoxEnergy
 from ebm_tracker.models.checkpoint import load_network, save_network
 from ebm_tracker.models.energy_head import EnergyHead, EnergyMaps, HeadChannels, Modulation
-from ebm_tracker.models.network import EnergyNetwork
+from ebm_tracker.models.network import BatchNormMode, EnergyNetwork
 from ebm_tracker.models.roi_pool import prroi_pool
 
 __all__ = [
     "BACKBONES",
     "Backbone",
+    "BatchNormMode",
     "BoxEnergy",
     "EnergyHead",
     "EnergyMaps",

@@ -166,8 +166,8 @@ def build_backbone(name: str, folded: bool = False) -> Backbone:
     return fold_batch_norms(backbone) if folded else backbone
 
 
-def load_imagenet_backbone(name: str, weights_file: str | Path | None = None) -> Backbone:
-    """The backbone with ImageNet weights, batch norms folded, frozen and in eval mode.
+def load_imagenet_backbone(name: str, weights_file: str | Path | None = None, folded: bool = True) -> Backbone:
+    """The backbone with ImageNet weights, frozen and in eval mode, its batch norms merged if ``folded``.
 
     ``weights_file``: a local file; without it torchvision's loader is asked (cache first, then download).
     Raises WeightsError, naming what was looked for, when neither has it.
@@ -175,7 +175,8 @@ def load_imagenet_backbone(name: str, weights_file: str | Path | None = None) ->
     backbone = build_backbone(name)
     state = _read_state(name, Path(weights_file)) if weights_file is not None else _torchvision_state(name)
     _load_prefix(backbone, state, str(weights_file or BACKBONES[name].source))
-    fold_batch_norms(backbone)
+    if folded:
+        fold_batch_norms(backbone)
     return backbone.requires_grad_(False)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ebm_tracker.boxes import xywh_to_xyxy
 from ebm_tracker.models.roi_pool import pool_channels_last, prroi_pool
+from ebm_tracker.models.window_pool import pool_fixed_boxes
 
 STRIDES = (8, 16)
 TEST_BINS = (5, 3)
@@ -118,9 +119,17 @@ class EnergyHead(nn.Module):
 
     def modulation(self, features: tuple[Tensor, Tensor], boxes_xywh: Tensor) -> Modulation:
         """Reference branch: features (B, C8, H, W), (B, C16, H, W) and one box each (B, 4)."""
+        return self.modulation_of(self.reference_maps(features), boxes_xywh)
+
+    def reference_maps(self, features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The reference branch up to its pooling, which no box enters yet."""
+        return self.conv3_1r(features[0]), self.conv4_1r(features[1])
+
+    def modulation_of(self, reference_maps: tuple[Tensor, Tensor], boxes_xywh: Tensor) -> Modulation:
+        """The rest of the reference branch, from pooling on."""
         boxes = xywh_to_xyxy(boxes_xywh)[:, None]  # (B, 1, 4)
-        pooled8 = prroi_pool(self.conv3_1r(features[0]), boxes, (3, 3), 1 / STRIDES[0])[:, 0]
-        pooled16 = prroi_pool(self.conv4_1r(features[1]), boxes, (1, 1), 1 / STRIDES[1])[:, 0]
+        pooled8 = prroi_pool(reference_maps[0], boxes, (3, 3), 1 / STRIDES[0])[:, 0]
+        pooled16 = prroi_pool(reference_maps[1], boxes, (1, 1), 1 / STRIDES[1])[:, 0]
         joined = torch.cat((self.fc3_1r(pooled8), pooled16), dim=1)
         return Modulation(self.fc34_3r(joined)[:, :, 0, 0], self.fc34_4r(joined)[:, :, 0, 0])
 
@@ -135,11 +144,14 @@ class EnergyHead(nn.Module):
         """f of N boxes in each of B frames: maps of B frames, boxes (B, N, 4) -> (B, N), unbounded."""
         batch, count = boxes_xywh.shape[:2]
         boxes = xywh_to_xyxy(boxes_xywh)
+        # Fixed boxes are those of training. A GPU prefers few large products to windows.
+        fixed = boxes.device.type == "cpu" and not boxes.requires_grad
+        pool = pool_fixed_boxes if fixed else pool_channels_last
         hidden = []
         for level, block in enumerate((self.fc3_rt, self.fc4_rt)):
             modulated = (maps[level] * modulation[level][:, :, None, None]).permute(0, 3, 2, 1)
-            bins = (TEST_BINS[level],) * 2
-            pooled = pool_channels_last(modulated.contiguous(), boxes, (bins[0], bins[1]), 1 / STRIDES[level])
+            bins = (TEST_BINS[level], TEST_BINS[level])
+            pooled = pool(modulated.contiguous(), boxes, bins, 1 / STRIDES[level])
             hidden.append(block(pooled.reshape(batch * count, -1)))
         return self.iou_predictor(torch.cat(hidden, dim=1)).reshape(batch, count)
 

@@ -2,7 +2,7 @@
 
 from ebm_tracker.training.heldout import HeldOutPairs, RefinementGain
 from ebm_tracker.training.loop import LoopSettings, Training
-from ebm_tracker.training.objective import NegativeLogLikelihood, Objective, score_pairs
+from ebm_tracker.training.objective import Objective, TrainingStep, build_objective, score_pairs
 from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker, PairSettings
 from ebm_tracker.training.photos import Cutout, Photo, load_coco128, load_ecssd, split_photos
 
@@ -10,7 +10,6 @@ __all__ = [
     "Cutout",
     "HeldOutPairs",
     "LoopSettings",
-    "NegativeLogLikelihood",
     "Objective",
     "Pair",
     "PairDataset",
@@ -19,6 +18,8 @@ __all__ = [
     "Photo",
     "RefinementGain",
     "Training",
+    "TrainingStep",
+    "build_objective",
     "load_coco128",
     "load_ecssd",
     "score_pairs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -13,7 +14,8 @@ from ebm_tracker.boxes import iou_xywh, relative_to_xywh, xywh_to_relative
 from ebm_tracker.energy import Acceptance, ascend, autograd_value_and_grad
 from ebm_tracker.models.energy_head import EnergyMaps, Modulation
 from ebm_tracker.models.network import EnergyNetwork
-from ebm_tracker.training.objective import Objective
+from ebm_tracker.training.candidates import Candidates
+from ebm_tracker.training.objective import Objective, score_pairs
 from ebm_tracker.training.pairs import Pair
 
 
@@ -28,28 +30,40 @@ class RefinementGain:
 
 
 class HeldOutPairs:
-    """A fixed set of pairs with their features, maps and start boxes computed on demand.
+    """A fixed set of pairs, their candidates and start boxes the same in every call.
 
     Start boxes imitate a tracked frame: a rough box (centre off by a tenth of its size, sides by a factor of
-    about e^0.25) and nine more around it by ATOM's noise (PROTOCOL 4.6).
+    about e^0.25) and nine more around it by ATOM's noise (PROTOCOL 4.6). Everything is computed on ``device``; the
+    random numbers are drawn on the CPU, so that they are the same on every device.
     """
 
-    def __init__(self, pairs: Sequence[Pair], seed: int = 0, batch_size: int = 32) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], seed: int = 0, batch_size: int = 32, device: torch.device | str = "cpu"
+    ) -> None:
+        self.seed, self.device, self.count = seed, torch.device(device), len(pairs)
         self.batches = [
-            Pair(*default_collate(list(pairs[i : i + batch_size]))) for i in range(0, len(pairs), batch_size)
+            Pair(*(part.to(self.device) for part in default_collate(list(pairs[i : i + batch_size]))))
+            for i in range(0, len(pairs), batch_size)
         ]
-        self.seed = seed
 
-    def nll(self, network: EnergyNetwork, objective: Objective) -> float:
-        """Mean objective in eval mode, with a fixed generator."""
-        generator = torch.Generator().manual_seed(self.seed)
+    def loss(self, network: EnergyNetwork, objective: Objective, precision: str = "float32") -> float:
+        """Mean objective, the network in the mode that it is in (eval, for a score)."""
+        total, number = 0.0, 0
         with torch.no_grad():
-            return float(torch.cat([objective(network, batch, generator) for batch in self.batches]).mean())
+            for pair in self.batches:
+                drawn = []
+                for truth in pair.test_box.cpu():
+                    drawn.append(objective.scheme.draw(truth, np.random.default_rng((self.seed, number))))
+                    number += 1
+                candidates = Candidates(*(part.to(self.device) for part in default_collate(drawn)))
+                f = score_pairs(network, pair, candidates.boxes_xywh, precision)
+                total += float(objective.loss(f, candidates, pair.test_box).sum())
+        return total / self.count
 
     def start_boxes(self) -> list[Tensor]:
         """(B, 10, 4) xywh for each batch."""
         generator = torch.Generator().manual_seed(self.seed)
-        return [_start_boxes(batch.test_box, generator) for batch in self.batches]
+        return [_start_boxes(batch.test_box.cpu(), generator).to(self.device) for batch in self.batches]
 
     def encode(self, network: EnergyNetwork) -> list[tuple[EnergyMaps, Modulation]]:
         """Maps and modulation of every batch: computed once, reused by a search over step lengths."""

@@ -19,7 +19,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from ebm_tracker.training.photos import Cutout, Photo, Points, box_outline
-from ebm_tracker.training.warp import Affine, Bend, affine, apply, bounding_box_xywh, warp
+from ebm_tracker.training.warp import Affine, Bend, Window, affine, apply, bounding_box_xywh, warp
 
 
 class Pair(NamedTuple):
@@ -47,7 +47,8 @@ class PairSettings:
     """How pairs look. Angles in radians, probabilities in [0, 1], spreads of logarithms where so named.
 
     ``composite_share``: of all pairs; ``region_share``: of the others; ``margin_share``: composites whose boxes
-    are drawn tighter or wider than the object, by the same margin in both frames.
+    are drawn tighter or wider than the object, by the same margin in both frames; ``part_share``: composites whose
+    box frames a part of the pasted object; ``relight``: of the test frames of composites, other colours of light.
     """
 
     crop_size: int = 288
@@ -57,6 +58,8 @@ class PairSettings:
     composite_share: float = 0.75
     region_share: float = 0.0
     margin_share: float = 0.0
+    part_share: float = 0.0
+    relight: float = 0.0
     gray: float = 0.05
     small_turn: float = 0.25
     any_turn_share: float = 0.2
@@ -156,7 +159,7 @@ class PairMaker:
             w, h = side * stretch, side / stretch
             x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
             outline = box_outline(x, y, x + w, y + h)
-            if photo.image[int(y) : int(y + h), int(x) : int(x + w)].std() > 15:  # a bare wall has no place
+            if has_a_place(photo.image[int(y) : int(y + h), int(x) : int(x + w)]):
                 break
         return self._warped_twice(rng, photo, outline, may_rotate=False)
 
@@ -168,19 +171,24 @@ class PairMaker:
         frames: list[tuple[Tensor, tuple[float, ...]]] = []
         middle = ((s.crop_size - 1) / 2,) * 2
         views = ((s.crop_size / s.area_factor, middle), self._test_view(rng))
-        padding = "border" if rng.random() < 0.7 else "reflection"
         for pose, (side, center) in zip(self._poses(rng, may_rotate), views, strict=True):
             matrix = place(outline, pose, side, (center[0], center[1]))
             box = bounding_box_xywh(apply(matrix, outline))
-            frames.append((warp(source, matrix, s.crop_size, padding), box))
+            # Not mirrored beyond the photo's edges: the target would be there again.
+            frames.append((warp(source, matrix, s.crop_size, "border"), box))
         return *frames[0], *frames[1]
 
     def _composite(self, rng: Generator) -> tuple[Tensor, tuple[float, ...], Tensor, tuple[float, ...]]:
         s = self.settings
         owner, target = self.cutouts[rng.integers(len(self.cutouts))]
+        outline = target.outline
+        part = part_of(target, rng) if s.part_share and rng.random() < s.part_share else None
+        if part is not None:
+            outline = part
         base = s.crop_size / s.area_factor
         middle = ((s.crop_size - 1) / 2,) * 2
-        poses = self._poses(rng)
+        # The box around a turned part would hold other things than the part.
+        poses = self._poses(rng, may_rotate=part is None)
         views: tuple[tuple[float, tuple[float, float]], ...] = (
             (base * math.exp(rng.normal(0, 0.05)), middle),
             self._test_view(rng),
@@ -194,18 +202,22 @@ class PairMaker:
             shift = drift * frame
             for cutout, other_pose, other_side, position in scenery:
                 spot = (float(position[0] + shift[0]), float(position[1] + shift[1]))
-                canvas = paste(canvas, cutout, place(cutout.outline, other_pose, other_side, spot))
-            matrix = place(target.outline, pose, side / (1 + 2 * margin), center)
-            gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
-            blur = _motion_kernel(rng) if frame and rng.random() < s.motion_blur else None
+                paste(canvas, cutout, place(cutout.outline, other_pose, other_side, spot))
+            matrix = place(outline, pose, side / (1 + 2 * margin), center)
+            blur = _motion(rng) if frame and rng.random() < s.motion_blur else [(0, 0)]
             bend = _bend(rng, side) if frame and rng.random() < s.bend else None
-            canvas = paste(canvas, target, matrix, gain, blur, bend)
-            outline = apply(matrix, target.outline)
-            box = _grown(bounding_box_xywh(bend.apply(outline) if bend else outline), margin)
+            paste(canvas, target, matrix, self._shade(rng, frame), blur, bend)
+            points = apply(matrix, outline)
+            box = _grown(bounding_box_xywh(bend.apply(points) if bend else points), margin)
             if frame and rng.random() < s.occlusion:
-                canvas = self._occlude(rng, canvas, box)
+                self._occlude(rng, canvas, box)
             frames.append((canvas, box))
         return *frames[0], *frames[1]
+
+    def _shade(self, rng: Generator, frame: int) -> np.ndarray:
+        """Factors on red, green and blue: a mild change always, another lamp now and then in the test frame."""
+        spread = 0.25 if frame and rng.random() < self.settings.relight else 0.04
+        return np.asarray(rng.uniform(0.85, 1.15) * np.exp(rng.normal(0, spread, 3)))
 
     def _backgrounds(self, rng: Generator, owner: int) -> tuple[Tensor, Tensor]:
         """The same photo twice, the second time moved, scaled and turned a little."""
@@ -283,23 +295,50 @@ class PairMaker:
         return pixels.contiguous()
 
 
+class PairSource(Protocol):
+    """Whatever makes pairs: from photos, or from videos."""
+
+    def make(self, rng: Generator) -> Pair:
+        """One pair, drawn from ``rng`` alone."""
+        ...
+
+
 class PairDataset(Dataset[Pair]):
-    """``length`` pairs, number i drawn from the generator seeded by (seed, i): any worker, any order.
+    """``length`` pairs, number i drawn from the generator seeded by (seed, i): any worker, any order."""
 
-    ``later``: (first, maker): another maker for the pairs from number ``first`` on.
-    """
+    def __init__(self, source: PairSource, length: int, seed: int) -> None:
+        self.source, self.length, self.seed = source, length, seed
 
-    def __init__(
-        self, maker: PairMaker, length: int, seed: int, later: tuple[int, PairMaker] | None = None
-    ) -> None:
-        self.maker, self.length, self.seed, self.later = maker, length, seed, later
+    @property
+    def faults(self) -> Any:
+        """What the source could not read, as the loop wants to know it; None for a source that reads no files."""
+        return getattr(self.source, "faults", None)
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Pair:
-        maker = self.maker if self.later is None or index < self.later[0] else self.later[1]
-        return maker.make(np.random.default_rng((self.seed, index)))
+        return self.source.make(np.random.default_rng((self.seed, index)))
+
+
+def has_a_place(pixels: np.ndarray) -> bool:
+    """Whether a region (h, w, 3) varies along both axes: on a bare wall, or along an edge, a box could slide."""
+    gray = pixels.mean(2)
+    return bool(min(gray.mean(0).std(), gray.mean(1).std()) > 8)
+
+
+def part_of(cutout: Cutout, rng: Generator) -> Points | None:
+    """The corners of a rectangle on the object, 35 to 80 % of its box in either direction and at least two thirds of
+    it covered; None when ten tries find none."""
+    alpha = cutout.rgba[..., 3] > 127
+    x, y, w, h = bounding_box_xywh(cutout.outline)
+    for _ in range(10):
+        part_w, part_h = w * rng.uniform(0.35, 0.8), h * rng.uniform(0.35, 0.8)
+        left, top = x + rng.uniform(0, w - part_w), y + rng.uniform(0, h - part_h)
+        inside = alpha[max(int(top), 0) : int(top + part_h) + 1, max(int(left), 0) : int(left + part_w) + 1]
+        if inside.size and inside.mean() > 2 / 3:
+            return np.array([(left, top), (left + part_w, top), (left + part_w, top + part_h), (left, top + part_h)])
+    return None
 
 
 def place(outline: Points, pose: _Pose, side: float, center_xy: tuple[float, float]) -> Affine:
@@ -320,19 +359,54 @@ def paste(
     canvas: Tensor,
     cutout: Cutout,
     matrix: Affine,
-    gain: np.ndarray | float = 1.0,
-    blur: Tensor | None = None,
+    shade: np.ndarray | float = 1.0,
+    blur: Sequence[tuple[int, int]] = ((0, 0),),
     bend: Bend | None = None,
 ) -> Tensor:
-    """Draws the cut-out over the canvas (3, S, S); ``gain`` shades it, ``blur`` (k, k) smears colour and alpha."""
+    """Draws the cut-out over the canvas (3, S, S), in place, and returns it.
+
+    ``shade``: a factor on the colours, one or (3,); ``blur``: the (dx, dy) over which colour and alpha are averaged.
+    Only the window that the object can reach is rendered.
+    """
+    window = _window(apply(matrix, cutout.outline), canvas.shape[-1], blur, bend)
+    if window is None:
+        return canvas
     layer = _planes(cutout.rgba)
     alpha = layer[3:] / 255
-    layer = torch.cat((layer[:3] * torch.as_tensor(gain, dtype=torch.float32).reshape(-1, 1, 1) * alpha, alpha))
-    layer = warp(layer, matrix, canvas.shape[-1], "zeros", bend)
-    if blur is not None:
-        kernel = blur.expand(4, 1, -1, -1)
-        layer = functional.conv2d(layer[None], kernel, padding=blur.shape[-1] // 2, groups=4)[0]
-    return canvas * (1 - layer[3:]) + layer[:3]
+    layer = torch.cat((layer[:3] * torch.as_tensor(shade, dtype=torch.float32).reshape(-1, 1, 1) * alpha, alpha))
+    layer = warp(layer, matrix, window, "zeros", bend)
+    if len(blur) > 1:
+        layer = _smeared(layer, blur)
+    size = canvas.shape[-1]
+    x0, y0 = max(window.x, 0), max(window.y, 0)
+    x1, y1 = min(window.x + window.w, size), min(window.y + window.h, size)
+    if x1 > x0 and y1 > y0:
+        layer = layer[:, y0 - window.y : y1 - window.y, x0 - window.x : x1 - window.x]
+        canvas[:, y0:y1, x0:x1].mul_(1 - layer[3:]).add_(layer[:3])
+    return canvas
+
+
+def _window(outline: Points, size: int, blur: Sequence[tuple[int, int]], bend: Bend | None) -> Window | None:
+    """The pixels that an object with this outline can reach, on a (size, size) canvas and as far around it as the
+    blur reaches in; None if there are none."""
+    smear = max(max(abs(dx), abs(dy)) for dx, dy in blur)
+    reach = 2 + smear + (0 if bend is None else math.ceil(float(np.abs(bend.amplitude).sum())))
+    low = np.floor(outline.min(0)).astype(int) - reach
+    high = np.ceil(outline.max(0)).astype(int) + reach + 1
+    x0, y0 = np.clip(low, -smear, size + smear)
+    x1, y1 = np.clip(high, -smear, size + smear)
+    return Window(int(x0), int(y0), int(x1 - x0), int(y1 - y0)) if x1 > x0 and y1 > y0 else None
+
+
+def _smeared(layer: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """The mean of the layer (C, h, w) moved by each (dx, dy); zero comes in at the edges."""
+    reach = max(max(abs(dx), abs(dy)) for dx, dy in offsets)
+    padded = functional.pad(layer, (reach,) * 4)
+    height, width = layer.shape[1:]
+    total = torch.zeros_like(layer)
+    for dx, dy in offsets:
+        total += padded[:, reach - dy : reach - dy + height, reach - dx : reach - dx + width]
+    return total / len(offsets)
 
 
 def _planes(image: np.ndarray) -> Tensor:
@@ -354,15 +428,12 @@ def _bend(rng: Generator, side: float) -> Bend:
     return Bend(amplitude, frequency, rng.uniform(0, 2 * math.pi, 2))
 
 
-def _motion_kernel(rng: Generator) -> Tensor:
-    """A centred line of 3 to 15 pixels in a random direction, (15, 15), sum 1."""
+def _motion(rng: Generator) -> list[tuple[int, int]]:
+    """A centred line of 3 to 15 pixels in a random direction, as offsets."""
     length, bearing = rng.uniform(2, 14), rng.uniform(0, math.pi)
-    steps = np.linspace(-length / 2, length / 2, 60)
-    kernel = np.zeros((15, 15), np.float32)
-    columns = np.rint(7 + steps * math.cos(bearing)).astype(int)
-    rows = np.rint(7 + steps * math.sin(bearing)).astype(int)
-    np.add.at(kernel, (rows, columns), 1 / len(steps))
-    return torch.from_numpy(kernel)
+    steps = np.linspace(-length / 2, length / 2, 16)
+    points = np.rint(np.stack((steps * math.cos(bearing), steps * math.sin(bearing)), 1)).astype(int)
+    return [(int(dx), int(dy)) for dx, dy in points]
 
 
 def _frame_border(pixels: Tensor, box: tuple[float, ...], rng: Generator) -> Tensor:

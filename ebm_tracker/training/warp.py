@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -73,13 +74,28 @@ class Bend:
         return bent
 
 
+class Window(NamedTuple):
+    """A part of the output plane: first column and row, and how many of either."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
 def warp(
-    image: Tensor, source_to_output: Affine, size: int, padding: str = "border", bend: Bend | None = None
+    image: Tensor,
+    source_to_output: Affine,
+    size: int | Window,
+    padding: str = "border",
+    bend: Bend | None = None,
 ) -> Tensor:
     """(C, H, W) float -> (C, size, size), bilinear, with a box prefilter where the image shrinks.
 
-    ``padding``: "border", "reflection" or "zeros", as in ``grid_sample``. ``bend`` is applied after the map.
+    ``size``: an int, or a window of the output plane -> (C, h, w). ``padding``: "border", "reflection" or "zeros",
+    as in ``grid_sample``. ``bend`` is applied after the map.
     """
+    window = size if isinstance(size, Window) else Window(0, 0, size, size)
     matrix = invert(source_to_output)
     shrink = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     level = max(0, int(math.floor(math.log2(max(shrink, 1e-6)) + 0.4)))
@@ -94,19 +110,21 @@ def warp(
     to_unit = np.array([[2 / width], [2 / height]])
     theta = matrix * to_unit
     theta[:, 2] += to_unit[:, 0] * 0.5 - 1
-    ticks = torch.arange(size, dtype=torch.float32)
+    across = torch.arange(window.x, window.x + window.w, dtype=torch.float32)
+    down = torch.arange(window.y, window.y + window.h, dtype=torch.float32)
     linear, offset = torch.from_numpy(theta[:, :2]).float(), torch.from_numpy(theta[:, 2]).float()
-    rows = linear[:, 1] * ticks[:, None] + offset  # (size, 2)
-    grid = rows[:, None, :] + linear[:, 0] * ticks[None, :, None]  # (size, size, 2)
+    rows = linear[:, 1] * down[:, None] + offset  # (h, 2)
+    grid = rows[:, None, :] + linear[:, 0] * across[None, :, None]  # (h, w, 2)
     if bend is not None:
-        grid = grid + _bend_field(bend, size) @ linear.T
+        grid = grid + _bend_field(bend, window) @ linear.T
     return functional.grid_sample(image[None], grid[None], padding_mode=padding, align_corners=False)[0]
 
 
-def _bend_field(bend: Bend, size: int) -> Tensor:
-    """d on the output grid, (size, size, 2), by the angle-sum rule: sines of rows and columns only."""
-    ticks = torch.arange(size, dtype=torch.float64)[:, None]
+def _bend_field(bend: Bend, window: Window) -> Tensor:
+    """d on the output grid, (h, w, 2), by the angle-sum rule: sines of rows and columns only."""
+    columns = torch.arange(window.x, window.x + window.w, dtype=torch.float64)[:, None]
+    lines = torch.arange(window.y, window.y + window.h, dtype=torch.float64)[:, None]
     frequency, phase = torch.from_numpy(bend.frequency), torch.from_numpy(bend.phase)
-    across, down = ticks * frequency[:, 0], ticks * frequency[:, 1] + phase  # (size, K)
+    across, down = columns * frequency[:, 0], lines * frequency[:, 1] + phase  # (w, K), (h, K)
     waves = down.sin()[:, None] * across.cos()[None] + down.cos()[:, None] * across.sin()[None]
     return (waves.float() @ torch.from_numpy(bend.amplitude).float()).float()

@@ -146,3 +146,11 @@ def test_spreads_must_fit_the_dimensions() -> None:
         mixture.sample(torch.zeros(1, 3), 2)
     with pytest.raises(ValueError, match="2 dimensions, the targets have 4"):
         mixture.log_density(torch.zeros(1, 2, 4), torch.zeros(1, 4))
+
+
+def test_scaled_spreads() -> None:
+    narrow = GaussianMixture(((0.5, 1.0), (2.0, 4.0))).scaled(0.1)
+    expected = GaussianMixture(((0.05, 0.1), (0.2, 0.4)))
+    torch.testing.assert_close(narrow.sigmas, expected.sigmas, rtol=1e-15, atol=0)
+    with pytest.raises(ValueError, match="sigmas must be"):
+        narrow.scaled(0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebm_tracker.evaluation.annotations import read_boxes
+from ebm_tracker.annotations import read_boxes
 from ebm_tracker.evaluation.results import TrackRecord, read_record, result_paths, write_record
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebm_tracker.annotations import AnnotationError, AnnotationWarning
 from ebm_tracker.errors import VideoError
-from ebm_tracker.evaluation.annotations import AnnotationError, AnnotationWarning
 from ebm_tracker.evaluation.sequences import open_frame_folder
 
 
@@ -57,7 +57,7 @@ def test_no_truth(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "NaN,NaN,NaN,NaN\n1,2,3,4\n1,2,3,4\n", "0,0,0,0\n1,2,3,4\n1,2,3,4\n"])
-@pytest.mark.filterwarnings("ignore::ebm_tracker.evaluation.annotations.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::ebm_tracker.annotations.AnnotationWarning")
 def test_target_absent_in_the_first_frame(folder: Path, text: str) -> None:
     (folder / "groundtruth.txt").write_text(text)
     with pytest.raises(AnnotationError, match="no box for the first frame"):

@@ -181,6 +181,19 @@ def test_mobilenet_v2_equals_torchvisions(tmp_path: Path, suffix: str) -> None:
         torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-4)
 
 
+@torch.no_grad()
+def test_batch_norms_can_be_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = randomize(torchvision.models.resnet18(weights=None))
+    file = write(net.state_dict(), tmp_path / "weights.pt")
+    kept, folded = load_imagenet_backbone("resnet18", file, folded=False), load_imagenet_backbone("resnet18", file)
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in kept.modules()) and not kept.training
+    assert not any(parameter.requires_grad for parameter in kept.parameters())
+    picture = image(64, 96)
+    for a, b in zip(kept(picture), folded(picture), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def efficientnet_state() -> dict[str, Tensor]:
     """The tensors of a network under other names, as other people's files have them, with more behind them."""

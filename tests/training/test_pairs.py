@@ -9,9 +9,21 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker, PairSettings, _bend, _Pose, paste, place
+from ebm_tracker.training.pairs import (
+    Pair,
+    PairDataset,
+    PairMaker,
+    PairSettings,
+    _bend,
+    _motion,
+    _Pose,
+    has_a_place,
+    part_of,
+    paste,
+    place,
+)
 from ebm_tracker.training.photos import Photo
-from ebm_tracker.training.warp import apply, bounding_box_xywh
+from ebm_tracker.training.warp import Window, apply, bounding_box_xywh, warp
 
 PhotoMaker = Callable[..., Photo]
 CLEAN = PairSettings(
@@ -143,10 +155,60 @@ def test_crop_size_is_a_setting(make_photo: PhotoMaker) -> None:
 def test_paste_leaves_the_canvas_beside_the_object(make_photo: PhotoMaker) -> None:
     cutout = make_photo(0, plain=True).cutouts[0]
     canvas = torch.full((3, 288, 288), 40.0)
-    picture = paste(canvas, cutout, place(cutout.outline, _Pose(0.3, 0, 0, False), 50.0, (140.0, 140.0)), gain=0.5)
-    assert (canvas == 40).all()
+    picture = paste(canvas, cutout, place(cutout.outline, _Pose(0.3, 0, 0, False), 50.0, (140.0, 140.0)), shade=0.5)
     assert (picture[:, :100] == 40).all() and (picture[:, :, :100] == 40).all()
     assert float(picture[0, 140, 140]) == pytest.approx(127.5)
+
+
+@pytest.mark.parametrize("center", [(140.0, 150.0), (5.0, 280.0), (-90.0, 140.0)])
+def test_the_window_that_is_pasted_holds_all_of_the_object(
+    make_photo: PhotoMaker, center: tuple[float, float]
+) -> None:
+    """Bent and smeared, the object is the same as drawn on a plane with room around it."""
+    cutout = make_photo(1).cutouts[0]
+    rng = np.random.default_rng(0)
+    bend, blur = _bend(rng, 60.0), _motion(rng)
+    matrix = place(cutout.outline, _Pose(0.4, 0.1, 0.1, False), 60.0, center)
+    picture = paste(torch.full((3, 288, 288), 9.0), cutout, matrix, blur=blur, bend=bend)
+    layer = torch.from_numpy(cutout.rgba).permute(2, 0, 1).float()
+    alpha = layer[3:] / 255
+    layer = warp(torch.cat((layer[:3] * alpha, alpha)), matrix, Window(-100, -100, 488, 488), "zeros", bend)
+    shifted = [layer.roll((dy, dx), (1, 2)) for dx, dy in blur]
+    layer = torch.stack(shifted).mean(0)[:, 100:388, 100:388]
+    torch.testing.assert_close(picture, 9 * (1 - layer[3:]) + layer[:3], rtol=0, atol=1e-3)
+
+
+def test_motion_is_a_centred_line() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        offsets = np.array(_motion(rng))
+        assert np.abs(offsets.mean(0)).max() < 0.5 and 1 <= np.abs(offsets).max() <= 7
+        direction = np.linalg.svd(offsets.astype(float))[2][1]
+        assert np.abs(offsets @ direction).max() < 1  # half a pixel of rounding either way
+
+
+def test_parts_lie_on_the_object(make_photo: PhotoMaker) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(10):
+        cutout = make_photo(seed).cutouts[0]
+        part = part_of(cutout, rng)
+        assert part is not None
+        x, y, w, h = bounding_box_xywh(part)
+        whole = bounding_box_xywh(cutout.outline)
+        assert 0.35 <= w / whole[2] <= 0.8 and 0.35 <= h / whole[3] <= 0.8
+        rows, columns = np.mgrid[: cutout.rgba.shape[0], : cutout.rgba.shape[1]]
+        inside = (columns >= x) & (columns <= x + w) & (rows >= y) & (rows <= y + h)
+        assert (cutout.rgba[inside][:, 3] > 0).mean() > 0.6
+
+
+def test_a_bare_wall_and_an_edge_have_no_place() -> None:
+    rng = np.random.default_rng(0)
+    wall = rng.normal(120, 3, (40, 50, 3))
+    edge = wall.copy()
+    edge[:, 25:] += 100
+    corner = edge.copy()
+    corner[:20] = 120
+    assert [has_a_place(pixels) for pixels in (wall, edge, corner)] == [False, False, True]
 
 
 # Reproducibility -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebm_tracker.evaluation.annotations import (
+from ebm_tracker import annotations
+from ebm_tracker.annotations import (
     AnnotationError,
     AnnotationWarning,
     find_truth_file,
@@ -101,9 +102,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("boxes", "frames", "compared"), [(4, 5, 4), (6, 5, 5), (0, 5, 0)])
 def test_length_warning_names_file_and_both_counts(boxes: int, frames: int, compared: int) -> None:
-    with pytest.warns(
-        AnnotationWarning, match=rf"gt\.txt has {boxes} boxes for {frames} frames.*first {compared} "
-    ):
+    with pytest.warns(AnnotationWarning, match=rf"gt\.txt has {boxes} boxes for {frames} frames.*first {compared} "):
         warn_if_lengths_differ("gt.txt", boxes, frames)
 
 
@@ -112,6 +111,21 @@ def test_no_warning_when_lengths_fit(boxes: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_if_lengths_differ("gt.txt", boxes, 5)
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2,3,4\n", " 1.50,  2 ,3e1,\t4\r\n\r\n5,nan,7,8", "1,2,3,4\n,,,\n5,6,7,8", "1,2,3,", ""]
+)
+def test_the_short_way_for_plain_lines_gives_the_same(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boxes_or_error() -> np.ndarray | str:
+        try:
+            return parse_boxes(text)
+        except AnnotationError as error:
+            return str(error)
+
+    short = boxes_or_error()
+    monkeypatch.setattr(annotations, "_parse_plain", lambda lines: None)
+    np.testing.assert_array_equal(short, boxes_or_error())
 
 
 def test_split_numbers() -> None:
