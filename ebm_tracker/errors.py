@@ -18,3 +18,10 @@ class VideoError(EbmError):
 
 class PresetError(EbmError):
     """There is no preset of that name; the message lists the known ones."""
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line; an OSError's with its file."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

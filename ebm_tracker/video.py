@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import av
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ebm_tracker.errors import VideoError
 from ebm_tracker.files import part_path
@@ -25,15 +25,9 @@ IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".w
 # Where benchmarks keep the images of a sequence: img (OTB, LaSOT), color (VOT).
 IMAGE_FOLDERS = ("img", "color")
 
-# struct.error: a damaged orientation tag
-_PILLOW_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    struct.error,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-)
+# What Pillow raises for damaged files; struct.error: for a damaged orientation tag.
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+AV_ERRORS = (av.FFmpegError, OSError)
 
 
 class FrameSource(Protocol):
@@ -77,7 +71,7 @@ class VideoFile:
         self.path = Path(path)
         self.name = self.path.stem
         self.bad_frames = 0
-        with closing(self._open()) as container:
+        with closing(open_container(self.path)) as container:
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate
             self.frames_per_second = float(rate) if rate else DEFAULT_FPS
@@ -90,51 +84,64 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[RgbFrame | None]:
         self.bad_frames = 0
-        with closing(self._open()) as container:
+        with closing(open_container(self.path)) as container:
             yield from self._decode(container)
 
-    def _open(self) -> Any:
-        # av.container.InputContainer, which PyAV's own hints describe as one of several types.
-        if not self.path.exists():
-            raise VideoError(f"there is no video file {self.path}")
-        try:
-            # "file:" keeps FFmpeg from reading a protocol into a name with a colon. Titles and the like are
-            # often not UTF-8, and no reason to refuse the video.
-            container = av.open(f"file:{self.path}", metadata_errors="replace")
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{self.path} cannot be read as a video ({_reason(error)})") from error
-        if not container.streams.video:
-            container.close()
-            raise VideoError(f"{self.path} holds no video stream")
-        return container
-
     def _decode(self, container: Any) -> Iterator[RgbFrame | None]:
-        packets = container.demux(container.streams.video[0])
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                # The container itself is damaged from here on, so that nothing more can follow.
-                self.bad_frames += 1
-                yield None
-                return
-            if packet is None:
-                return
-            try:
-                frames = packet.decode()
-            except (av.FFmpegError, OSError):
-                self.bad_frames += 1
-                yield None
-                continue
-            for frame in frames:
-                yield _rgb_of_video_frame(frame)
+        for frame in decoded_frames(container):
+            self.bad_frames += frame is None
+            yield None if frame is None else rgb_of(frame)
+
+
+def open_container(path: Path) -> Any:
+    """A video file as an ``av.container.InputContainer``, which PyAV's own hints describe as one of several types.
+
+    Raises VideoError when it cannot be opened or holds no video.
+    """
+    if not path.exists():
+        raise VideoError(f"there is no video file {path}")
+    try:
+        # "file:" keeps FFmpeg from reading a protocol into a name with a colon. Titles and the like are often not
+        # UTF-8, and no reason to refuse the video.
+        container: Any = av.open(f"file:{path}", metadata_errors="replace")
+    except AV_ERRORS as error:
+        raise VideoError(f"{path} cannot be read as a video ({_reason(error)})") from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError(f"{path} holds no video stream")
+    return container
+
+
+def video_packets(container: Any) -> Iterator[Any]:
+    """The packets of the video stream; a last None where the container itself is damaged: nothing more can follow."""
+    packets = container.demux(container.streams.video[0])
+    while True:
+        try:
+            packet = next(packets, None)
+        except AV_ERRORS:
+            yield None
+            return
+        if packet is None:
+            return
+        yield packet
+
+
+def decoded_frames(container: Any) -> Iterator[Any]:
+    """PyAV's frames in the order in which they are shown, and None for a packet that cannot be read or decoded."""
+    for packet in video_packets(container):
+        try:
+            frames = [None] if packet is None else packet.decode()
+        except AV_ERRORS:
+            frames = [None]
+        yield from frames
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
-def _rgb_of_video_frame(frame: Any) -> RgbFrame:
+def rgb_of(frame: Any) -> RgbFrame:
+    """PyAV's frame as (H, W, 3) uint8 RGB, turned as the file asks."""
     rgb: RgbFrame = frame.to_ndarray(format="rgb24")
     quarter_turns = (
         round(getattr(frame, "rotation", 0) / 90) % 4
@@ -183,13 +190,20 @@ class FrameFolder:
             yield frame
 
 
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder in the order of their numbers; empty when there is no such folder."""
+    if not folder.is_dir():
+        return []
+    # Names with a leading dot are the left-overs of archives ("._0001.jpg") and of our own writers.
+    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != "."]
+    return sorted(paths, key=lambda path: natural_key(path.name))
+
+
 def _image_paths(directory: Path) -> list[Path]:
     for folder in (*(directory / name for name in IMAGE_FOLDERS), directory):
-        if folder.is_dir():
-            # Names with a leading dot are the left-overs of archives ("._0001.jpg") and of our own writers.
-            paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != "."]
-            if paths:
-                return sorted(paths, key=lambda path: natural_key(path.name))
+        paths = images_in(folder)
+        if paths:
+            return paths
     raise VideoError(f"{directory} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})")
 
 
@@ -202,7 +216,7 @@ def read_image(path: Path) -> RgbFrame | None:
             upright = ImageOps.exif_transpose(image)
             # Pillow clips 16-bit gray when it converts it; to_rgb_uint8 scales it.
             return to_rgb_uint8(upright if upright.mode.startswith("I;16") else upright.convert("RGB"))
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         return None
 
 
@@ -239,7 +253,7 @@ class VideoWriter:
             self._container: Any = av.open(
                 f"file:{self._part}", mode="w", format=_container_format(self.path)
             )
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (*AV_ERRORS, ValueError) as error:
             raise VideoError(f"{self.path} cannot be written ({_reason(error)})") from error
 
     def __enter__(self) -> VideoWriter:
@@ -260,7 +274,7 @@ class VideoWriter:
         picture.time_base = 1 / self._rate
         try:
             self._container.mux(self._stream.encode(picture))
-        except (av.FFmpegError, OSError) as error:
+        except AV_ERRORS as error:
             raise VideoError(f"{self.path} cannot be written ({_reason(error)})") from error
         self.frames_written += 1
 
@@ -275,7 +289,7 @@ class VideoWriter:
             container.close()
             if self.frames_written:
                 os.replace(self._part, self.path)
-        except (av.FFmpegError, OSError) as error:
+        except AV_ERRORS as error:
             raise VideoError(f"{self.path} cannot be written ({_reason(error)})") from error
         finally:
             self._part.unlink(missing_ok=True)

@@ -31,9 +31,11 @@ class TrackerOutput(Protocol):
 class Tracker(Protocol):
     """What the loop needs of a tracker. ``track(None)`` is asked for a frame that could not be decoded."""
 
-    def initialize(self, frame: Any, box_xywh: BoxXYWH, color: str = "rgb") -> None: ...
+    def initialize(self, frame: Any, box_xywh: BoxXYWH, color: str = "rgb") -> None:
+        """Takes the first frame and the target's box in it."""
 
-    def track(self, frame: Any, color: str = "rgb") -> TrackerOutput: ...
+    def track(self, frame: Any, color: str = "rgb") -> TrackerOutput:
+        """Finds the target in the next frame."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -19,21 +20,36 @@ OPENCV = "opencv"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: building leaves a build/ behind, whose stale modules the next wheel would ship."""
-    folder = tmp_path_factory.mktemp("wheel")
-    copy = folder / "copy"
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is packed: building leaves a build/ behind, whose stale modules the next wheel would ship."""
+    copy = tmp_path_factory.mktemp("packaging") / "copy"
     copy.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "MANIFEST.in"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "MANIFEST.in", "run_tracker.py"):
         if (REPO / name).exists():
             shutil.copy(REPO / name, copy)
-    for name in ("ebm_tracker", *MAPPED):
+    for name in ("ebm_tracker", "tests", *MAPPED):
         shutil.copytree(REPO / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", str(folder)]
-    result = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    return copy
+
+
+def pack(copy: Path, command: str, folder: Path) -> Path:
+    words = [sys.executable, "setup.py", "-q", command, "-d", str(folder)]
+    result = subprocess.run(words, cwd=copy, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    (path,) = folder.glob("*.whl")
+    (path,) = folder.iterdir()
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(copy, "bdist_wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist_names(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Files of the source distribution, below its own folder."""
+    with tarfile.open(pack(copy, "sdist", tmp_path_factory.mktemp("sdist"))) as archive:
+        return {member.name.partition("/")[2] for member in archive if member.isfile()}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +62,7 @@ def expected_files() -> set[str]:
     core = REPO / "ebm_tracker"
     paths = [*core.rglob("*.py"), core / "py.typed"]
     paths += [path for path in (core / "weights").iterdir() if not path.name.startswith(".")]
+    paths += (core / "training/data/lists").glob("*.txt")
     files = {path.relative_to(REPO).as_posix() for path in paths}
     mapped = [path for folder in MAPPED for path in (REPO / folder).rglob("*.py")]
     return files | {f"ebm_tracker/{path.relative_to(REPO).as_posix()}" for path in mapped}
@@ -54,6 +71,23 @@ def expected_files() -> set[str]:
 def test_the_wheel_holds_every_module_and_nothing_else(names: set[str]) -> None:
     inside = {name for name in names if ".dist-info/" not in name}
     assert inside == expected_files()
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_made_of(sdist_names: set[str]) -> None:
+    needed = {"pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "run_tracker.py"}
+    for name in expected_files():
+        inner = name.removeprefix("ebm_tracker/")
+        needed.add(inner if inner.split("/")[0] in MAPPED else name)
+    tests = {path.relative_to(REPO).as_posix() for path in (REPO / "tests").rglob("*.py")}
+    made = {name for name in sdist_names if ".egg-info/" in name} | {"PKG-INFO", "setup.cfg", "MANIFEST.in"}
+    assert needed | tests <= sdist_names
+    assert sdist_names - made == needed | tests
+
+
+def test_lasots_test_videos_are_a_file_of_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.read("ebm_tracker/training/data/lists/lasot_testing.txt").decode().split()
+    assert len(names) == len(set(names)) == 280
 
 
 def test_the_wheel_holds_licences_and_command(wheel: Path, names: set[str]) -> None:

@@ -18,8 +18,11 @@ PUBLIC = {
         "GaussianMixture",
         "ascend",
         "ascend_until_flat",
+        "importance_kl",
         "importance_nll",
+        "iou_mse",
         "log_partition",
+        "nce",
     },
     "ebm_tracker.evaluation": {
         "Scores",
@@ -32,7 +35,58 @@ PUBLIC = {
     "ebm_tracker.video": {"FrameFolder", "FrameSource", "VideoFile", "VideoWriter"},
     "ebm_tracker.frames": {"to_rgb_uint8"},
     "ebm_tracker.cli": {"build_parser", "main"},
+    "ebm_tracker.settings": {"Settings", "SettingsError"},
+    "ebm_tracker.training": {
+        "Candidates",
+        "HeldOutPairs",
+        "LoopSettings",
+        "OBJECTIVES",
+        "Objective",
+        "Pair",
+        "PairBank",
+        "PairDataset",
+        "PairMaker",
+        "PairSettings",
+        "PairSource",
+        "Photo",
+        "Processes",
+        "Sample",
+        "SampleDataset",
+        "ShuffledPairs",
+        "Training",
+        "TrainingStep",
+        "build_objective",
+        "joined_processes",
+        "load_coco128",
+        "load_ecssd",
+        "load_trained",
+        "make_bank",
+        "score_pairs",
+        "split_photos",
+    },
+    "ebm_tracker.training.data": {
+        "AnnotatedVideo",
+        "CropSettings",
+        "DataSetError",
+        "FolderSet",
+        "FramePairs",
+        "FrameReadError",
+        "Frames",
+        "PairSampler",
+        "SamplerSettings",
+        "SequenceSet",
+        "decode_image",
+        "open_coco",
+        "open_got10k",
+        "open_lasot",
+        "open_set",
+        "open_trackingnet",
+        "verify_set",
+    },
+    "ebm_tracker.train_settings.recipe": {"Paths", "Recipe", "RecipeData", "RecipeError", "load_recipe", "run"},
+    "ebm_tracker.train_settings.video_recipe": {"PaperRecipe", "VideoRecipe", "data_of"},
 }
+RECIPES = ("atom", "atom_star", "ebm_tracking", "folder", "lite")
 PACKAGES = (
     "ebm_tracker",
     "ebm_tracker.cli",
@@ -42,6 +96,7 @@ PACKAGES = (
     "ebm_tracker.parameters",
     "ebm_tracker.tracking",
     "ebm_tracker.training",
+    "ebm_tracker.training.data",
 )
 
 
@@ -61,7 +116,78 @@ def test_all_lists_what_is_there_and_documented(package: str) -> None:
     for name in names:
         value = getattr(module, name)
         if inspect.isclass(value) or inspect.isfunction(value):
-            assert inspect.getdoc(value), f"{package}.{name} has no docstring"
+            text = inspect.getdoc(value) or ""
+            assert text and not text.startswith(f"{name}("), f"{package}.{name} has no docstring of its own"
+        if inspect.isclass(value):
+            assert not undocumented(value), f"{package}.{name}"
+
+
+def undocumented(kind: type) -> list[str]:
+    """Public methods and properties that the class itself defines without a docstring."""
+    found = []
+    for name, value in vars(kind).items():
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        # A module's forward is described with its class: users call the module.
+        if inspect.isfunction(function) and not name.startswith("_") and name != "forward" and not function.__doc__:
+            found.append(name)
+    return found
+
+
+def test_undocumented_methods_are_seen() -> None:
+    class Sample:
+        def plain(self) -> None: ...
+
+        @property
+        def prop(self) -> int:
+            return 0
+
+        @classmethod
+        def made(cls) -> None: ...
+
+        def told(self) -> None:
+            """With words."""
+
+        def _own(self) -> None: ...
+
+    assert undocumented(Sample) == ["plain", "prop", "made"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_there(name: str) -> None:
+    """Each is a module of its own with what ``ebm train`` asks for, and says what to expect of it."""
+    from ebm_tracker.train_settings import recipe
+
+    assert set(recipe.RECIPES) == set(RECIPES)
+    module = recipe.load_recipe(name)
+    assert isinstance(module.RECIPE, recipe.Recipe) and callable(module.open_data)
+    assert f"ebm train {name} " in (inspect.getdoc(module) or "")
+
+
+@pytest.mark.parametrize("name", ["atom", "atom_star", "ebm_tracking"])
+def test_pytracking_settings_are_there(name: str) -> None:
+    module = importlib.import_module(f"ebm_tracker.ltr_settings.{name}")
+    assert list(inspect.signature(module.run).parameters) == ["settings"]
+
+
+def test_training_keeps_its_signatures() -> None:
+    from ebm_tracker import training
+    from ebm_tracker.train_settings import recipe
+    from ebm_tracker.training import data
+
+    def parameters(function: object) -> list[str]:
+        return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+    assert parameters(training.Training)[:4] == ["step", "dataset", "settings", "folder"]
+    assert inspect.signature(training.Training).parameters["trained"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters(training.build_objective) == ["name", "sigmas", "samples", "label_sigma", "beta"]
+    assert training.OBJECTIVES == ("nll", "iou_mse", "iou_mse_atom", "kl", "nce", "nce_plus")
+    assert training.Pair._fields == ("reference_image", "reference_box", "test_image", "test_box")
+    assert training.Candidates._fields == ("boxes_xywh", "log_q")
+    assert training.Sample._fields == ("pair", "candidates", "number")
+    for reader in (data.open_trackingnet, data.open_lasot, data.open_got10k, data.open_coco):
+        assert parameters(reader)[0] == "root"
+    assert data.SET_NAMES == ("trackingnet", "lasot", "got10k", "coco", "folder")
+    assert {"objective", "backbone", "steps", "batch_size", "seed"} <= set(recipe.Recipe.__dataclass_fields__)
 
 
 def test_load_keeps_its_signature() -> None:
@@ -105,8 +231,14 @@ def test_output_fields() -> None:
 
 def test_errors_have_one_base_and_are_no_key_errors() -> None:
     from ebm_tracker import errors
+    from ebm_tracker.annotations import AnnotationError
+    from ebm_tracker.settings import SettingsError
+    from ebm_tracker.train_settings.recipe import RecipeError
+    from ebm_tracker.training import BankError
+    from ebm_tracker.training.data import DataSetError, FrameReadError
 
-    for error in (errors.PresetError, errors.VideoError, errors.WeightsError):
+    training_errors = (AnnotationError, BankError, DataSetError, FrameReadError, RecipeError, SettingsError)
+    for error in (errors.PresetError, errors.VideoError, errors.WeightsError, *training_errors):
         assert issubclass(error, errors.EbmError) and not issubclass(error, KeyError)
         assert str(error("one sentence")) == "one sentence"
 
@@ -116,10 +248,12 @@ def test_import_does_no_work(tmp_path: Path) -> None:
     script = (
         "import sys, os, torch\n"
         "before = torch.get_num_threads(), torch.random.get_rng_state().clone()\n"
-        "import ebm_tracker, ebm_tracker.cli\n"
+        "import ebm_tracker, ebm_tracker.cli, ebm_tracker.training.data, ebm_tracker.train_settings.recipe\n"
+        "import ebm_tracker.ltr_settings.ebm_tracking, ebm_tracker.cli.benchmark\n"
         "assert torch.get_num_threads() == before[0]\n"
         "assert torch.equal(torch.random.get_rng_state(), before[1])\n"
-        "heavy = {'cv2', 'skvideo', 'scipy', 'matplotlib', 'pytracking', 'ltr'} & set(sys.modules)\n"
+        "heavy = {'cv2', 'skvideo', 'scipy', 'matplotlib', 'pytracking', 'ltr', 'simplejpeg', 'jpeg4py',"
+        " 'tensorboard'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert os.listdir('.') == []\n"
     )

@@ -18,7 +18,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -74,6 +75,15 @@ def training_commands(photos: Path, bank: Path | None, runs: Path, device: str) 
     ]
 
 
+@contextmanager
+def _stopping(pool: Executor) -> Iterator[Executor]:
+    """At the end of the block, which an error or Ctrl-C may bring, the pool begins nothing new."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def train(photos: Path, bank: Path | None, runs: Path, device: str, jobs: int) -> None:
     """Trains what is not trained yet. Raises EbmError naming the log of a run that failed."""
     runs.mkdir(parents=True, exist_ok=True)
@@ -88,7 +98,7 @@ def train(photos: Path, bank: Path | None, runs: Path, device: str, jobs: int) -
         if code:
             raise EbmError(f"training {folder.name} ended with code {code}; see {log.absolute()}")
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with _stopping(ThreadPoolExecutor(jobs)) as pool:
         waiting = [pool.submit(one, command) for command in training_commands(photos, bank, runs, device)]
         for done in progress_bar(as_completed(waiting), "training", total=len(waiting)):
             done.result()
@@ -130,7 +140,7 @@ def track_all(sequences: Path, runs: Path, jobs: int) -> None:
     ]
     tasks = [task for task in tasks if task[-1] not in done]
     # A clean start of each worker: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with _stopping(ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))) as pool:
         waiting = [pool.submit(_track, *task) for task in tasks]
         for finished in progress_bar(as_completed(waiting), "tracking", total=len(waiting)):
             key, values = finished.result()

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from ebm_tracker.evaluation.metrics import SUCCESS_THRESHOLDS
-from ebm_tracker.files import atomic_path
+from ebm_tracker.train_settings.chart import Chart
 
 NAMES = {"atom": "ATOM", "atom_star": "ATOM*", "ebm": "EBM (ours)"}
 COLORS = {"atom": (150, 150, 150), "atom_star": (200, 120, 40), "ebm": (30, 90, 170)}
@@ -70,31 +69,17 @@ def report(runs: Path, figure: Path | None) -> str:
 
 def draw_figure(curves: Curves, path: Path, size: tuple[int, int] = (900, 520)) -> None:
     """Success curves: the mean as a line, the range over the trainings as a band."""
-    left, top, right, bottom = 70, 50, size[0] - 30, size[1] - 60
-    canvas = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    font = ImageFont.load_default(15)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * x, bottom - (bottom - top) * y
-
-    for share in np.linspace(0, 1, 5):
-        draw.line([at(0, share), at(1, share)], fill=(225, 225, 225))
-        draw.line([at(share, 0), at(share, 1)], fill=(225, 225, 225))
-        draw.text((left - 8, at(0, share)[1]), f"{share:.2f}", fill="black", font=font, anchor="rm")
-        draw.text((at(share, 0)[0], bottom + 8), f"{share:.2f}", fill="black", font=font, anchor="mt")
-    x_text = float(left)
+    chart = Chart(size, (70, 50, 30, 60))
+    ticks = [f"{share:.2f}" for share in np.linspace(0, 1, 5)]
+    chart.rows(ticks)
+    chart.columns(ticks)
     for method, table in curves.items():
         by_training = table.mean(axis=(1, 2))  # (trainings, thresholds)
         x = np.linspace(0, 1, by_training.shape[1])
-        low, high, mean = by_training.min(0), by_training.max(0), by_training.mean(0)
-        band = [at(a, b) for a, b in zip(x, low, strict=True)]
-        band += [at(a, b) for a, b in zip(x[::-1], high[::-1], strict=True)]
-        draw.polygon(band, fill=(*COLORS[method], 60))
-        draw.line([at(a, b) for a, b in zip(x, mean, strict=True)], fill=COLORS[method], width=3)
-        draw.text((x_text, 18), NAMES[method], fill=COLORS[method], font=font)
-        x_text += draw.textlength(NAMES[method], font=font) + 30
-    caption = "overlap threshold (up: share of frames above it; band: range over three trainings)"
-    draw.text(((left + right) / 2, size[1] - 12), caption, fill="black", font=font, anchor="mb")
-    with atomic_path(path) as part:
-        canvas.save(part)
+        heights = (by_training.min(0), by_training.max(0), by_training.mean(0))
+        low, high, mean = (list(zip(x.tolist(), y.tolist(), strict=True)) for y in heights)
+        chart.band(low, high, COLORS[method])
+        chart.line(mean, COLORS[method], width=3)
+    chart.titles([(NAMES[method], COLORS[method]) for method in curves])
+    chart.caption("overlap threshold (up: share of frames above it; band: range over three trainings)")
+    chart.save(path)

@@ -9,7 +9,8 @@ the object is not to be seen. One sequence in ten is held out; with fewer than t
 training sequences and only show that training works. Sequences need 20 frames, 5 of them with the object:
 ``--set min_frames=5`` takes shorter ones.
 
-The network is that of ``lite``, so no weights need to be fetched. Hardware: two CPU cores. Time: 4,000 steps of 16
+The network is that of ``lite``, so no weights need to be fetched. To start from the shipped head instead of a new one:
+``--initial default --set learning_rate=1e-4``. Hardware: two CPU cores. Time: 4,000 steps of 16
 pairs, about 90 minutes (what as many steps of the first shipped network took). Number to expect: none, it depends on
 your videos; ``iou`` in evaluation.csv should rise well above ``start_iou``. With few or similar videos the shipped
 network may be the better one: compare them on sequences that were not in DIR. We have not reproduced any published

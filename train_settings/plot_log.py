@@ -1,77 +1,101 @@
 """Draws a run's loss and held-out IoU over its steps.
 
     python -m ebm_tracker.train_settings.plot_log runs/lite curve.png
+
+The folder holds ``log.csv`` and, where the run was evaluated, ``evaluation.csv`` (training/run_log.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from ebm_tracker.errors import one_line
+from ebm_tracker.train_settings.chart import Chart
+from ebm_tracker.training.run_log import EVALUATION, LOG
 
-from ebm_tracker.files import atomic_path
-
-SIZE = (900, 420)
-MARGIN = (60, 40, 60, 50)  # left, top, right, bottom
-LOSS, HELD_OUT, IOU = (150, 170, 190), (30, 90, 160), (200, 90, 30)
+LOSS, HELD_OUT, IOU, START = (150, 170, 190), (30, 90, 160), (200, 90, 30), (230, 180, 150)
+TICKS = 5
 
 Series = list[tuple[float, float]]
+"""(step, value) pairs."""
 
 
 def read_columns(path: Path, *names: str) -> list[Series]:
-    """(step, value) pairs of each column of a log."""
+    """One series for each column of a log; empty ones for a file that is not there.
+
+    Raises ValueError, naming file and column, when the file lacks one or it holds more than finite numbers.
+    """
+    if not path.is_file():
+        return [[] for _ in names]
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [[(float(row["step"]), float(row[name])) for row in rows] for name in names]
+        reader = csv.DictReader(file)
+        missing = {"step", *names} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path.absolute()} has no column {', '.join(sorted(missing))}")
+        rows = list(reader)
+    try:
+        series = [[(float(row["step"]), float(row[name])) for row in rows] for name in names]
+    except (TypeError, ValueError):
+        raise ValueError(f"{path.absolute()} must hold numbers in {', '.join(names)}") from None
+    if not all(math.isfinite(value) for one in series for _, value in one):
+        raise ValueError(f"{path.absolute()} must hold finite numbers in {', '.join(names)}")
+    return series
 
 
 def plot(folder: Path, out: Path) -> None:
-    """Loss on the left axis, IoU on the right."""
-    (loss,) = read_columns(folder / "log.csv", "loss")
-    nll, iou = read_columns(folder / "evaluation.csv", "nll", "iou")
-    canvas = Image.new("RGB", SIZE, "white")
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(14)
-    last = max(step for step, _ in loss)
-    low = min(value for _, value in loss + nll)
-    high = max(value for _, value in loss)
-    left, top, right, bottom = MARGIN[0], MARGIN[1], SIZE[0] - MARGIN[2], SIZE[1] - MARGIN[3]
+    """Loss on the left axis, IoU on the right. Raises ValueError when there is no row in ``log.csv``."""
+    (loss,) = read_columns(folder / LOG, "loss")
+    held_out, iou, start = read_columns(folder / EVALUATION, "loss", "iou", "start_iou")
+    if not loss:
+        raise ValueError(f"{(folder / LOG).absolute()} holds no row of a training run")
+    last = max(step for step, _ in loss + held_out)
+    losses = [value for _, value in loss + held_out]
+    low, high = min(losses), max(losses)
+    high = high if high > low else low + 1
+    floor, ceiling = tenths([value for _, value in iou + start])
+    chart = Chart((900, 420), (60, 40, 60, 50), font_size=14)
+    shares = [tick / (TICKS - 1) for tick in range(TICKS)]
+    chart.rows([f"{low + (high - low) * share:.1f}" for share in shares], HELD_OUT)
+    chart.columns([f"{last * share:.0f}" for share in shares])
 
-    def line(series: Series, floor: float, ceiling: float, color: tuple[int, int, int], width: int) -> None:
-        points = [
-            (left + (right - left) * s / last, bottom - (bottom - top) * (v - floor) / (ceiling - floor))
-            for s, v in series
-        ]
-        draw.line(points, fill=color, width=width)
+    def line(series: Series, least: float, most: float, color: tuple[int, int, int], width: int) -> None:
+        if series:
+            chart.line([(step / last, (value - least) / (most - least)) for step, value in series], color, width)
 
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = bottom - (bottom - top) * share
-        draw.line([(left, y), (right, y)], fill=(225, 225, 225))
-        draw.text((left - 8, y), f"{low + (high - low) * share:.1f}", fill=HELD_OUT, font=font, anchor="rm")
-        draw.text((right + 8, y), f"{0.5 + 0.4 * share:.2f}", fill=IOU, font=font, anchor="lm")
-        x = left + (right - left) * share
-        draw.text((x, bottom + 8), f"{last * share:.0f}", fill="black", font=font, anchor="mt")
     line(loss, low, high, LOSS, 1)
-    line(nll, low, high, HELD_OUT, 3)
-    line(iou, 0.5, 0.9, IOU, 3)
-    titles = (("training loss", LOSS), ("held-out loss", HELD_OUT), ("held-out IoU after refinement", IOU))
-    x = float(left)
-    for text, color in titles:
-        draw.text((x, 12), text, fill=color, font=font)
-        x += draw.textlength(text, font=font) + 30
-    draw.text(((left + right) / 2, SIZE[1] - 8), "step", fill="black", font=font, anchor="mb")
-    with atomic_path(out) as part:
-        canvas.save(part)
+    line(held_out, low, high, HELD_OUT, 3)
+    titles = [("training loss", LOSS)]
+    if held_out:
+        chart.rows([f"{floor + (ceiling - floor) * share:.3f}" for share in shares], IOU, on_right=True)
+        line(start, floor, ceiling, START, 2)
+        line(iou, floor, ceiling, IOU, 3)
+        titles += [("held-out loss", HELD_OUT), ("held-out IoU after refinement", IOU), ("before", START)]
+    chart.titles(titles)
+    chart.caption("step")
+    chart.save(out)
 
 
-def main() -> None:
+def tenths(values: Sequence[float]) -> tuple[float, float]:
+    """The tenths around the values: (0.58, 0.83) -> (0.5, 0.9)."""
+    if not values:
+        return 0.0, 1.0
+    floor = math.floor(10 * min(values) + 1e-9)
+    return floor / 10, max(math.ceil(10 * max(values) - 1e-9), floor + 1) / 10
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args()
-    plot(args.folder, args.out)
+    parser.add_argument("folder", type=Path, help="of the run")
+    parser.add_argument("out", type=Path, help="the picture, .png or another format of Pillow's")
+    args = parser.parse_args(argv)
+    try:
+        plot(args.folder, args.out)
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"error: {one_line(error)}\n")
 
 
 if __name__ == "__main__":

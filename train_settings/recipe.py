@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -120,7 +121,7 @@ def load_recipe(name: str) -> RecipeModule:
     if name not in RECIPES:
         raise RecipeError(f"there is no recipe {name!r}; known: {', '.join(RECIPES)}")
     module: Any = importlib.import_module(f"ebm_tracker.train_settings.{name}")
-    return module  # type: ignore[no-any-return]  # a module with these two names
+    return module
 
 
 def change(recipe: R, changes: Sequence[str]) -> R:
@@ -134,9 +135,7 @@ def change(recipe: R, changes: Sequence[str]) -> R:
         try:
             values[key] = _parse(kinds[key], value)
         except (KeyError, ValueError):
-            kind = kinds[key]
-            name = "comma-separated list" if get_origin(kind) is tuple else kind.__name__
-            raise RecipeError(f"--set {text}: {key} takes a {name} (got {value!r})") from None
+            raise RecipeError(f"--set {text}: {key} takes {_allowed(kinds[key])} (got {value!r})") from None
     return replace(recipe, **values)
 
 
@@ -152,16 +151,36 @@ def _parse(kind: Any, text: str) -> Any:
     return kind(text)
 
 
+def _allowed(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"{count}{_NUMBERS[inner[0]]}s, separated by commas"
+    return "true or false" if kind is bool else f"a {_NUMBERS[kind]}"
+
+
+_NUMBERS = {int: "whole number", float: "number"}
+
+
+def _batch_norm_of(recipe: Recipe) -> BatchNormMode:
+    modes = [mode.value for mode in BatchNormMode]
+    if recipe.batch_norm not in modes:
+        raise RecipeError(f"batch_norm must be one of {', '.join(modes)} (got {recipe.batch_norm!r})")
+    return BatchNormMode(recipe.batch_norm)
+
+
 def build_backbone_for(recipe: Recipe, weights: Path | None) -> Backbone:
     """The recipe's backbone with ImageNet weights: from ``weights``, or, when the shipped network has that very
-    backbone, from there, or through torchvision. Its batch norms are kept where the recipe lets them move."""
-    folded = BatchNormMode(recipe.batch_norm) is BatchNormMode.EVAL
+    backbone, from there, or from the file that EBM_BACKBONE_WEIGHTS names, or through torchvision. Its batch norms
+    are kept where the recipe lets them move."""
+    folded = _batch_norm_of(recipe) is BatchNormMode.EVAL
     shipped = WEIGHTS_FOLDER / "default.safetensors"
     if weights is None and folded and shipped.is_file():
         network = load_network(shipped)
         if network.backbone.name == recipe.backbone:
             return network.backbone
-    return load_imagenet_backbone(recipe.backbone, weights, folded)
+    file = weights or os.environ.get("EBM_BACKBONE_WEIGHTS") or None
+    return load_imagenet_backbone(recipe.backbone, file, folded)
 
 
 def build_network(recipe: Recipe, backbone_weights: Path | None, initial: Path | None = None) -> EnergyNetwork:
@@ -243,7 +262,7 @@ def run(
     """Trains and writes ``out/network.safetensors``; its path, on the first process, else None."""
     device = torch.device(device)
     objective = objective_of(recipe)
-    batch_norm = BatchNormMode(recipe.batch_norm)
+    batch_norm = _batch_norm_of(recipe)
     if batch_norm is BatchNormMode.TRAIN and not recipe.ship_backbone:
         raise RecipeError("batch_norm=train moves the backbone's statistics, so it needs ship_backbone=true")
     network = build_network(recipe, backbone_weights, initial).to(device)
@@ -253,12 +272,16 @@ def run(
         faults.folder = out
     held_out = HeldOutPairs(data.held_out, device=device)
 
+    latest: dict[str, float] = {}
+
     def evaluate() -> dict[str, float]:
         network.eval()
         gain = held_out.refinement(network, recipe.step_lengths)
         loss = held_out.loss(network, objective)
-        return {"loss": loss, "start_iou": gain.start_iou, "iou": gain.iou, "op75": gain.op75}
+        latest.update(loss=loss, start_iou=gain.start_iou, iou=gain.iou, op75=gain.op75)
+        return dict(latest)
 
+    start = None if initial is None else sha256_of(initial)
     training = Training(
         step,
         SampleDataset(data.pairs, objective.scheme, recipe.seed),
@@ -270,7 +293,7 @@ def run(
             "recipe": name,
             **_deciding(recipe),
             "data": data.facts,
-            "initial": None if initial is None else sha256_of(initial),
+            "initial": start,
         },
         device=device,
         processes=processes,
@@ -280,8 +303,8 @@ def run(
     if not training.processes.is_first:
         return None
     with training.averaged():
-        path = _write(name, recipe, network, data, training, evaluate, out)
-    return path
+        # The loop evaluates at the last step; a finished run that is started again has no value yet.
+        return _write(name, recipe, network, data, training, latest or evaluate(), start, out)
 
 
 def _write(
@@ -290,7 +313,8 @@ def _write(
     network: EnergyNetwork,
     data: RecipeData,
     training: Training,
-    evaluate: Callable[[], dict[str, float]],
+    scores: Mapping[str, float],
+    initial: str | None,
     out: Path,
 ) -> Path:
     """The network as it is at the end of the run, with what a stranger needs to know of it."""
@@ -300,8 +324,9 @@ def _write(
         "recipe": {"name": name, **asdict(recipe)},
         "data": dict(data.facts),
         "backbone": BACKBONES[recipe.backbone].source,
+        "initial": initial,
         "training_seconds": round(training.seconds),
-        "held_out": evaluate(),
+        "held_out": dict(scores),
         "date": time.strftime("%Y-%m-%d"),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

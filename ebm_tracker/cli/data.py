@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ebm_tracker.cli.loading import parse_seed
 from ebm_tracker.cli.track import positive_int
 from ebm_tracker.settings import Settings, write_template
 
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="do not look whether each sequence's last frame can be read"
     )
     paths = _command(commands, "paths", _PATHS)
-    paths.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help="as the other commands take it")
+    _data_flag(paths, "as the other commands take it")
     paths.add_argument(
         "--write-template", action="store_true", help="write a settings file to fill in; never over an existing one"
     )
@@ -75,10 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     cutouts.add_argument("--fetch", action="store_true", help="download the packages with apt-get (430 MB)")
     bank = _command(commands, "bank", _BANK)
-    bank.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help="where the photos lie: photos=DIR")
+    _data_flag(bank, "where the photos lie: photos=DIR")
     bank.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bank's folder")
     bank.add_argument("--pairs", type=positive_int, required=True, metavar="N", help="half a megabyte each")
-    bank.add_argument("--seed", type=int, default=0, metavar="N", help="of the pairs (default: 0)")
+    bank.add_argument("--seed", type=parse_seed, default=0, metavar="N", help="of the pairs (default: 0)")
     bank.add_argument("--workers", type=int, default=1, metavar="N", help="processes that make pairs (default: 1)")
     miniature = _command(commands, "miniature", _MINIATURE)
     miniature.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
@@ -88,6 +89,10 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text.splitlines()[0], description=text)
     parser.add_argument("--debug", type=int, default=0, metavar="LEVEL", help="1: tracebacks of errors")
     return parser
+
+
+def _data_flag(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help=text)
 
 
 def _count(text: str) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from ebm_tracker.cli.benchmark import machine_facts, machine_text, write_figures
 from ebm_tracker.evaluation.synthetic import MovingTexture
 from ebm_tracker.training.data.decode import jpeg_decoder_name
 from ebm_tracker.training.data.decoder_speed import DecoderSpeed, measure_decoders
@@ -44,6 +49,26 @@ class LoaderSpeed:
     files: int
     kilobytes: float
     decoders: list[DecoderSpeed]
+
+
+def run_loader_benchmark(args: argparse.Namespace) -> int:
+    """``ebm speed --of loader``; returns 0."""
+    speed = time_loader(args.size, workers=args.workers)
+    machine = machine_facts(torch.__version__)
+    console = Console(highlight=False)
+    print_loader_report(console, speed)
+    console.print(machine_text(machine))
+    write_figures(args.json, {"machine": machine, **_without_nan(asdict(speed))})
+    return 0
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as None, which JSON has: decoders that are not there have no figures."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def time_loader(
@@ -88,7 +113,8 @@ def print_loader_report(console: Console, speed: LoaderSpeed) -> None:
     width, height = speed.size_wh
     console.print(
         f"{speed.pairs_per_second:.0f} pairs/s with {speed.workers} workers and {speed.decoder}, "
-        f"from {speed.files} JPEG files of {width}x{height} ({speed.kilobytes:.0f} kB each)"
+        f"from {speed.files} JPEG files of {width}x{height} ({speed.kilobytes:.0f} kB each)",
+        soft_wrap=True,
     )
     table = Table(title="JPEG decoders alone, one thread")
     for heading in ("decoder", "version", "ms per image", "images/s", "differs from Pillow by"):

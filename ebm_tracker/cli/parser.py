@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ebm_tracker.cli import data, speed, track, train
-from ebm_tracker.errors import EbmError
+from ebm_tracker.errors import EbmError, one_line
 from ebm_tracker.version import __version__
 
 # A module's docstring is its help. They import little: torch comes with run(), not with --help.
@@ -88,10 +88,3 @@ def _careful_process() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def one_line(error: Exception) -> str:
-    """The error's message on one line; an OSError's with its file."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import default_collate
 
+from ebm_tracker.build import choose_device
+from ebm_tracker.cli.benchmark import machine_facts, machine_text, write_figures
 from ebm_tracker.models import BACKBONES, EnergyHead, EnergyNetwork, HeadChannels, build_backbone
+from ebm_tracker.training.batches import to_device
 from ebm_tracker.training.objective import PRECISIONS, Objective, TrainingStep, build_objective
 from ebm_tracker.training.pairs import Pair
 from ebm_tracker.training.sample import Sample
@@ -31,12 +35,14 @@ class StepTime:
         step: the whole step, from images to changed weights.
         backbone: what the features of the 2 B images take of it.
         pairs: B.
+        device: that it ran on.
     """
 
     precision: str
     step: float
     backbone: float
     pairs: int
+    device: str = "cpu"
 
     @property
     def head_per_pair(self) -> float:
@@ -47,6 +53,19 @@ class StepTime:
     def step_per_pair(self) -> float:
         """Seconds per pair, backbone included."""
         return self.step / self.pairs
+
+
+def run_training_benchmark(args: argparse.Namespace) -> int:
+    """``ebm speed --of training``; returns 0."""
+    torch.set_num_threads(args.threads)
+    times = time_training_steps(device=str(choose_device(args.device)))
+    machine = machine_facts(torch.__version__)
+    console = Console(highlight=False)
+    print_training_report(console, times)
+    console.print(machine_text(machine))
+    rows = [{**asdict(row), "head_per_pair": row.head_per_pair} for row in times]
+    write_figures(args.json, {"machine": machine, "threads": args.threads, "steps": rows})
+    return 0
 
 
 def time_training_steps(
@@ -68,7 +87,7 @@ def time_training_steps(
     network = EnergyNetwork(build_backbone(backbone, folded=True), EnergyHead(channels))
     network = network.to(device).to(memory_format=torch.channels_last)
     objective = build_objective("nll")
-    sample = _to_device(random_sample(objective, pairs, crop_size), device)
+    sample = to_device(random_sample(objective, pairs, crop_size), torch.device(device))
     images = torch.cat((sample.pair.reference_image, sample.pair.test_image))
     steps = {precision: TrainingStep(network, objective, precision).train() for precision in precisions}
     optimizer = torch.optim.Adam(network.head.parameters(), lr=1e-3)
@@ -95,7 +114,7 @@ def time_training_steps(
     times = []
     for precision, rows in seconds.items():
         whole, of_backbone = (statistics.median(column) for column in zip(*rows, strict=True))
-        times.append(StepTime(precision, whole, of_backbone, pairs))
+        times.append(StepTime(precision, whole, of_backbone, pairs, device))
     return times
 
 
@@ -112,21 +131,18 @@ def random_sample(objective: Objective, pairs: int, crop_size: int, seed: int = 
     return Sample(Pair(images[0], centered, images[1], truth), candidates, torch.arange(pairs))
 
 
-def _to_device(sample: Sample, device: str) -> Sample:
-    pair = Pair(*(tensor.to(device) for tensor in sample.pair))
-    boxes, log_q = (tensor.to(device) for tensor in sample.candidates)
-    return Sample(pair, sample.candidates._replace(boxes_xywh=boxes, log_q=log_q), sample.number.to(device))
-
-
 def _now(device: str) -> float:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
+    elif device.startswith("mps"):
+        torch.mps.synchronize()
     return time.perf_counter()
 
 
 def print_training_report(console: Console, times: Sequence[StepTime]) -> None:
     """A row for each precision."""
-    table = Table(title=f"one training step, {times[0].pairs} pairs x 129 boxes, {torch.get_num_threads()} threads")
+    first, threads = times[0], torch.get_num_threads()
+    table = Table(title=f"one training step on {first.device}, {first.pairs} pairs x 129 boxes, {threads} threads")
     for heading in ("convolutions in", "step, s", "of it backbone, s", "head, s per pair", "all, s per pair"):
         table.add_column(heading, justify="left" if heading == "convolutions in" else "right")
     for row in times:

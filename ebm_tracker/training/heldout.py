@@ -34,12 +34,14 @@ class HeldOutPairs:
 
     Start boxes imitate a tracked frame: a rough box (centre off by a tenth of its size, sides by a factor of
     about e^0.25) and nine more around it by ATOM's noise (PROTOCOL 4.6). Everything is computed on ``device``; the
-    random numbers are drawn on the CPU, so that they are the same on every device.
+    random numbers are drawn on the CPU, so that they are the same on every device. Raises ValueError without a pair.
     """
 
     def __init__(
         self, pairs: Sequence[Pair], seed: int = 0, batch_size: int = 32, device: torch.device | str = "cpu"
     ) -> None:
+        if not pairs:
+            raise ValueError("held-out scores need at least one pair (got none)")
         self.seed, self.device, self.count = seed, torch.device(device), len(pairs)
         self.batches = [
             Pair(*(part.to(self.device) for part in default_collate(list(pairs[i : i + batch_size]))))

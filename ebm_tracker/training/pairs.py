@@ -100,6 +100,7 @@ class PairMaker:
             )
 
     def make(self, rng: Generator) -> Pair:
+        """One pair, drawn from ``rng`` alone: crops (3, S, S) uint8, boxes (4,) float32 in crop pixels."""
         settings = self.settings
         maker = self._composite if rng.random() < settings.composite_share else self._natural
         if maker == self._natural and settings.region_share and rng.random() < settings.region_share:

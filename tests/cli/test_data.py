@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ebm_tracker.cli import data
 from ebm_tracker.cli.parser import OneLineParser, run_guarded
+from ebm_tracker.train_settings import lite
+from ebm_tracker.training.bank import BankError, PairBank
+from ebm_tracker.training.pairs import Pair, PairDataset, PairMaker
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -84,6 +88,13 @@ def test_verify_takes_the_path_from_the_settings(run: Run, sequences: Path, monk
         (("paths", "--data", "x"), "--data takes NAME=PATH"),
         (("cutouts", "--out", "x"), "give --from"),
         (("cutouts", "--out", "x", "--from", "none"), "no package file or folder none"),
+        (("bank", "--out", "x"), "--pairs"),
+        (("bank", "--out", "x", "--pairs", "0"), "--pairs"),
+        (("bank", "--out", "x", "--pairs", "9"), "no path for data.photos"),
+        (("bank", "--out", "x", "--pairs", "9", "--workers", "-1"), "--workers must be at least 0 (got -1)"),
+        (("bank", "--out", "x", "--pairs", "9", "--seed", "-1"), "must be a whole number from 0 to"),
+        (("bank", "--out", "x", "--pairs", "9", "--data", "photos=."), "holds neither ecssd/ nor coco128/"),
+        (("miniature",), "--out"),
         ((), "command"),
     ],
 )
@@ -146,3 +157,70 @@ def test_cutouts_report_what_they_built(run: Run, tmp_path: Path) -> None:
     assert run("verify", "photos", tmp_path / "set")[0] == 0
     code, _, err = run("cutouts", "--out", tmp_path / "set", "--from", tmp_path / "debs")
     assert code == 2 and "is there already" in err
+
+
+# Drawn photos, and pairs of them -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(run: Run, tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    assert run("miniature", "--out", folder) == (0, f"24 photos in {folder}\n", "")
+    return folder
+
+
+def test_a_miniature_is_sound_and_written_once(run: Run, photos: Path) -> None:
+    assert len(list((photos / "images").iterdir())) == len(list((photos / "masks").iterdir())) == 24
+    code, out, _ = run("verify", "photos", photos)
+    assert code == 0 and "24 photos, 24 with objects" in out
+    (photos / "images/0003.jpg").unlink()
+    code, out, err = run("miniature", "--out", photos)
+    assert (code, out) == (2, "") and "--out must be a new or empty folder" in err and err.count("\n") == 1
+    assert not (photos / "images/0003.jpg").exists()
+
+
+def test_a_bank_holds_the_recipes_pairs(run: Run, photos: Path, tmp_path: Path) -> None:
+    """Pair i is the one that a run with that seed would make as its number i."""
+    command = ("bank", "--data", f"photos={photos}", "--out", tmp_path / "bank", "--pairs", "40", "--seed", "3")
+    code, out, err = run(*command)
+    assert (code, err) == (0, "") and out.endswith(f"{tmp_path / 'bank'}\n") and "40/40" in out
+    training, held_out = lite.read_photos(photos)
+    assert (len(training), len(held_out)) == (21, 3)
+    bank = PairBank(tmp_path / "bank")
+    assert len(bank) == 40 and bank.facts == lite.bank_facts(training, 3)
+    for number in (0, 39):
+        made = PairMaker(training, lite.PAIRS).make(np.random.default_rng((3, number)))
+        assert all(torch.equal(stored, part) for stored, part in zip(bank[number], made, strict=True))
+
+
+def test_a_stopped_bank_is_gone_on_with(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("bank", "--data", f"photos={photos}", "--out", tmp_path / "bank", "--pairs", "40", "--workers", "0")
+    made: list[int] = []
+
+    class Stopping(PairDataset):
+        stop_at = 35
+
+        def __getitem__(self, index: int) -> Pair:
+            if index == self.stop_at:
+                raise KeyboardInterrupt
+            made.append(index)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr("ebm_tracker.training.pairs.PairDataset", Stopping)
+    code, _, err = run(*command)
+    assert code == 130 and err.endswith("interrupted\n")
+    with pytest.raises(BankError, match="lacks 8 of 40 pairs"):
+        PairBank(tmp_path / "bank")
+    made.clear()
+    Stopping.stop_at = -1
+    assert run(*command)[0] == 0 and set(made) == {0, *range(32, 40)}  # the first one tells the crop's size
+    made.clear()
+    code, out, _ = run(*command)
+    assert code == 0 and made == [0] and "40/40" in out
+    before = (tmp_path / "bank/images.npy").read_bytes()
+    for other in (("--seed", "1"), ("--pairs", "41")):
+        code, _, err = run(*command, *other)
+        assert code == 2 and "holds other pairs" in err
+    assert (tmp_path / "bank/images.npy").read_bytes() == before

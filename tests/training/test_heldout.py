@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from ebm_tracker.boxes import iou_xywh
+from ebm_tracker.models import BatchNormMode, EnergyHead, EnergyNetwork, HeadChannels
+from ebm_tracker.models.backbone import build_backbone
+from ebm_tracker.training.candidates import Candidates
 from ebm_tracker.training.heldout import HeldOutPairs
-from ebm_tracker.training.objective import Objective
+from ebm_tracker.training.objective import OBJECTIVES, build_objective, sample_losses, score_pairs
 from ebm_tracker.training.pairs import Pair
+from ebm_tracker.training.sample import Sample
 
 STEP = (0.5, 0.5)
 
@@ -132,18 +140,104 @@ def test_features_are_computed_once_for_a_search_over_steps() -> None:
     assert known == held_out.refinement(network, STEP)  # type: ignore[arg-type]
 
 
-def test_nll_is_the_mean_over_pairs_with_a_fixed_generator() -> None:
-    draws: list[float] = []
+# Loss ----------------------------------------------------------------------------------------------------------------
 
-    def losses(network: Any, batch: Pair, generator: torch.Generator) -> Tensor:
-        draws.append(float(torch.rand(1, generator=generator)))
-        assert not torch.is_grad_enabled()
-        return batch.test_box.sum(1)
 
-    objective: Objective = losses
-    pairs = make_pairs(7)
-    held_out = HeldOutPairs(pairs, batch_size=3)
-    values = [held_out.nll(Peak(), objective) for _ in range(2)]  # type: ignore[arg-type]
-    expected = sum(float(p.test_box.sum()) for p in pairs) / 7  # the last, smaller batch does not weigh more
-    assert values == pytest.approx([expected] * 2)
-    assert draws[:3] == draws[3:] and len(set(draws[:3])) == 3
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    """Five pairs of noise, 64 pixels wide."""
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    for _ in range(5):
+        images = torch.randint(0, 256, (2, 3, 64, 64), generator=generator, dtype=torch.uint8)
+        corners, sides = torch.rand(2, 2, 2, generator=generator)
+        boxes = torch.cat((10 + 10 * corners, 15 + 20 * sides), dim=1)
+        made.append(Pair(images[0], boxes[0], images[1], boxes[1]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def network(pairs: list[Pair]) -> EnergyNetwork:
+    """With the running statistics of these pairs: with those of a new network the features all but vanish."""
+    torch.manual_seed(0)
+    head = EnergyHead(HeadChannels((40, 112), (4, 4), (8, 8), (8, 8)))
+    network = EnergyNetwork(build_backbone("efficientnet_lite0"), head, BatchNormMode.TRAIN)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    batch = default_collate(pairs)
+    with torch.no_grad():
+        score_pairs(network.train(), batch, batch.test_box[:, None])
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_is_the_mean_of_the_losses_of_training(network: EnergyNetwork, pairs: list[Pair], name: str) -> None:
+    """One pair at a time, with candidates drawn from (seed, number): the last, smaller batch does not weigh more."""
+    objective = build_objective(name, samples=8)
+    alone = []
+    for number, pair in enumerate(pairs):
+        candidates = objective.scheme.draw(pair.test_box, np.random.default_rng((3, number)))
+        sample = Sample(pair, candidates, torch.tensor(number))
+        with torch.no_grad():
+            alone.append(float(sample_losses(network, objective, default_collate([sample]))))
+    assert np.ptp(alone) > 0.1
+    for batch_size in (1, 2, 4, 5):
+        held_out = HeldOutPairs(pairs, seed=3, batch_size=batch_size)
+        assert held_out.loss(network, objective) == pytest.approx(np.mean(alone), rel=1e-5, abs=1e-5)
+
+
+def test_loss_is_the_same_in_every_call_and_another_with_other_draws(network: EnergyNetwork, pairs: list[Pair]) -> None:
+    objective = build_objective("nll", samples=8)
+    held_out = HeldOutPairs(pairs, seed=3)
+    torch.manual_seed(5)
+    first = held_out.loss(network, objective)
+    torch.manual_seed(6)
+    np.random.seed(6)
+    assert held_out.loss(network, objective) == first
+    assert HeldOutPairs(pairs, seed=4).loss(network, objective) != first
+
+
+def test_loss_makes_no_graph_and_leaves_the_network_as_it_is(network: EnergyNetwork, pairs: list[Pair]) -> None:
+    seen: list[bool] = []
+
+    def loss(f: Tensor, candidates: Candidates, truth_xywh: Tensor) -> Tensor:
+        seen.append(f.requires_grad or torch.is_grad_enabled())
+        return truth_xywh.sum(1)
+
+    objective = replace(build_objective("nll", samples=2), loss=loss)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    value = HeldOutPairs(pairs, batch_size=2).loss(network, objective)
+    assert value == pytest.approx(sum(float(pair.test_box.sum()) for pair in pairs) / 5)
+    assert seen == [False] * 3 and not network.training
+    assert all(torch.equal(before[key], stored) for key, stored in network.state_dict().items())
+
+
+def test_loss_in_a_narrow_type_is_near(network: EnergyNetwork, pairs: list[Pair]) -> None:
+    objective, held_out = build_objective("nll", samples=8), HeldOutPairs(pairs)
+    wide, narrow = (held_out.loss(network, objective, precision) for precision in ("float32", "bfloat16"))
+    assert wide != narrow and narrow == pytest.approx(wide, rel=0.05)
+
+
+def test_pairs_go_to_the_device() -> None:
+    """"meta" stands for a GPU: tensors there have a device and no values."""
+    held_out = HeldOutPairs(make_pairs(4), batch_size=3, device="meta")
+    assert held_out.device == torch.device("meta")
+    assert {part.device.type for batch in held_out.batches for part in batch} == {"meta"}
+    assert {part.device.type for part in HeldOutPairs(make_pairs(4)).batches[0]} == {"cpu"}
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_values_of_the_cpu(network: EnergyNetwork, pairs: list[Pair]) -> None:
+    objective = build_objective("nll", samples=8)
+    values = []
+    for device in ("cpu", "cuda"):
+        held_out, there = HeldOutPairs(pairs, batch_size=2, device=device), copy.deepcopy(network).to(device)
+        gain = held_out.refinement(there, (4e-4, 2e-3))
+        values.append((held_out.loss(there, objective), gain.start_iou, gain.iou))
+    assert values[1] == pytest.approx(values[0], abs=5e-3)
+
+
+def test_no_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one pair"):
+        HeldOutPairs([])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import struct
 import subprocess
 import tempfile
 import zlib
@@ -26,11 +25,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageFilter
 
 from ebm_tracker.training.data.packages import PackageFile, package_files
 from ebm_tracker.training.data.sequence import DataSetError
 from ebm_tracker.training.photos import cut_out
+from ebm_tracker.video import PILLOW_ERRORS
 
 STAMP_PACKAGES = ("tuxpaint-stamps-default",)
 PHOTO_PACKAGES = (
@@ -44,14 +44,6 @@ PHOTO_PACKAGES = (
 )
 # Parts of paths: drawings, letters, photos with white holes for a puzzle's pieces, screenshots of the manual
 _NOT_PHOTOS = frozenset({"cartoon", "alphabets", "babyshapes", "babyshapes.rcc", "HTML"})
-_PICTURE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    struct.error,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-)
 _MEASURED_SIDE = 240  # statistics are of the picture at this size: they depend on it
 
 
@@ -211,7 +203,7 @@ def _read(file: PackageFile, settings: CutoutSettings) -> _Picture:
                 raise _LeftOut("too small")
             opened.draft("RGB", (settings.max_side, settings.max_side))  # JPEGs are decoded smaller, not below
             image = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
-    except _PICTURE_ERRORS:
+    except PILLOW_ERRORS:
         raise _LeftOut("not readable") from None
     if image.mode == "RGBA" and np.asarray(image)[..., 3].min() == 255:
         image = image.convert("RGB")

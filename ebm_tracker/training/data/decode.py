@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -13,12 +12,10 @@ from PIL import Image, ImageOps
 
 from ebm_tracker.frames import RgbFrame, to_rgb_uint8
 from ebm_tracker.training.data.sequence import FrameReadError
+from ebm_tracker.video import PILLOW_ERRORS
 
 Decoder = Callable[[bytes], RgbFrame]
 """JPEG bytes -> (H, W, 3) uint8 RGB; any exception means that it cannot."""
-
-# struct.error: a damaged orientation tag
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def decode_image(data: bytes, source: str = "image", apply_orientation: bool = False) -> RgbFrame:
@@ -46,7 +43,7 @@ def decode_image(data: bytes, source: str = "image", apply_orientation: bool = F
                 return frame
     try:
         return _pillow(data, turned)
-    except _PILLOW_ERRORS as error:
+    except PILLOW_ERRORS as error:
         raise FrameReadError(f"{source} cannot be decoded ({str(error) or type(error).__name__})") from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import get_worker_info
 
+from ebm_tracker.errors import one_line
 from ebm_tracker.training.data.sequence import DataSetError
 
 FILE_NAME = "skipped_frames.txt"
@@ -43,6 +44,7 @@ class Faults:
         return int(self._counts[:, 1].sum())
 
     def count_made(self) -> None:
+        """Counts one pair."""
         self._counts[_slot(), 0] += 1
 
     def count_skipped(self, error: Exception) -> None:
@@ -50,7 +52,7 @@ class Faults:
         self._counts[_slot(), 1] += 1
         if self.folder is not None:
             with (self.folder / FILE_NAME).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(describe(error) + "\n")
+                file.write(one_line(error) + "\n")
 
     def report(self) -> str | None:
         """One sentence for the end of an epoch; None when nothing was skipped."""
@@ -67,13 +69,6 @@ class Faults:
             raise DataSetError(
                 f"{self.report()}; training goes on below {self.minimum} of them or {100 * self.limit_share:g} %"
             )
-
-
-def describe(error: Exception) -> str:
-    """One line that names the file."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _slot() -> int:

@@ -15,7 +15,7 @@ from ebm_tracker.errors import VideoError
 from ebm_tracker.training.data.decode import decode_image
 from ebm_tracker.training.data.sequence import AnnotatedVideo, DataSetError, FrameReadError, Frames
 from ebm_tracker.training.data.video_frames import VideoFrames
-from ebm_tracker.video import IMAGE_ENDINGS, IMAGE_FOLDERS, natural_key
+from ebm_tracker.video import IMAGE_FOLDERS, images_in, natural_key
 
 VIDEO_ENDINGS = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"})
 
@@ -133,18 +133,10 @@ def _image_place(folder: Path) -> _Place | None:
     beside = folder.parent / f"{folder.name}.txt"
     truth = find_truth_file(folder) or (beside if beside.is_file() else None)
     for home in (*(folder / name for name in IMAGE_FOLDERS), folder):
-        images = _images(home)
+        images = images_in(home)
         if images:
             return _Place(folder, truth or find_truth_file(home), tuple(images))
     return None if truth is None else _Place(folder, truth)
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    # Names with a leading dot are the left-overs of archives ("._0001.jpg").
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS and p.name[0] != "."]
-    return sorted(found, key=lambda p: natural_key(p.name))
 
 
 def _open(place: _Place, leave_out: Callable[[str, str], None]) -> AnnotatedVideo | None:

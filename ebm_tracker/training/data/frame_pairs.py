@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ebm_tracker.boxes import SIDE_LIMITS, BoxXYWH
-from ebm_tracker.errors import VideoError
-from ebm_tracker.training.data.faults import Faults, describe
+from ebm_tracker.errors import VideoError, one_line
+from ebm_tracker.training.data.faults import Faults
 from ebm_tracker.training.data.sampler import FramePair, PairSampler
 from ebm_tracker.training.data.sequence import AnnotatedVideo, DataSetError, FrameReadError
 from ebm_tracker.training.pairs import Pair
@@ -63,7 +63,7 @@ class FramePairs:
                 pair = self._cut(self.sampler.draw(rng), rng)
             except (FrameReadError, VideoError, OSError) as error:
                 self.faults.count_skipped(error)
-                last = describe(error)
+                last = one_line(error)
             else:
                 self.faults.count_made()
                 return pair
@@ -175,7 +175,7 @@ def _read(video: AnnotatedVideo, index: int) -> NDArray[np.uint8]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise FrameReadError(f"{video.name}, frame {index}: {describe(error)}") from error
+        raise FrameReadError(f"{video.name}, frame {index}: {one_line(error)}") from error
 
 
 def _checked_box(drawn: FramePair, index: int) -> BoxXYWH:

@@ -51,8 +51,7 @@ class IndexedSet:
     """A data set by its index. Cheap to make, to pickle and to fork; nothing is opened before a frame is read.
 
     Attributes:
-        name, is_video, left_out: see SequenceSet.
-        notes: which sequences ``left_out`` counts, a line each, 200 at most.
+        name, is_video: see SequenceSet.
         index, store: where everything comes from.
     """
 
@@ -74,10 +73,12 @@ class IndexedSet:
 
     @property
     def left_out(self) -> Mapping[str, int]:
+        """What loading dropped, reason -> count."""
         return self.index.left_out
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """Which sequences ``left_out`` counts, a line each, 200 at most."""
         return self.index.notes
 
     def __len__(self) -> int:

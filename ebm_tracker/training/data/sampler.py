@@ -47,7 +47,6 @@ class PairSampler:
     and ranks draws the same pairs.
 
     ``weights``: one per set, >= 0, need not add up to 1; a set with weight 0 is left alone.
-    ``eligible_counts``: videos that can be drawn, by set name.
 
     Raises DataSetError, naming the set, when one with weight > 0 has no video to draw from.
     """
@@ -64,6 +63,7 @@ class PairSampler:
 
     @property
     def eligible_counts(self) -> dict[str, int]:
+        """Videos that can be drawn, by set name."""
         return {s.name: len(videos) for s, videos in zip(self._sets, self._eligible, strict=True)}
 
     def draw(self, rng: Generator) -> FramePair:

@@ -11,10 +11,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ebm_tracker.errors import EbmError, VideoError
+from ebm_tracker.errors import EbmError, VideoError, one_line
 from ebm_tracker.training.data import coco, trackingnet
 from ebm_tracker.training.data.decode import decode_image
-from ebm_tracker.training.data.faults import describe
 from ebm_tracker.training.data.indexed_set import StoredFrames
 from ebm_tracker.training.data.sequence import AnnotatedVideo, DataSetError, FrameReadError, Frames, SequenceSet
 
@@ -115,7 +114,7 @@ def _walk(checked: SequenceSet, quick: bool, progress: Progress) -> list[Finding
         try:
             video = checked[i]
         except _READ_ERRORS as error:
-            closed.add(describe(error))
+            closed.add(one_line(error))
             continue
         unseen.looked_at += 1
         if not video.visible.any():
@@ -148,7 +147,7 @@ def _check_length(video: AnnotatedVideo, lengths: Finding, longer: Finding) -> N
         else:
             video.frames.read(last)
     except _READ_ERRORS as error:
-        lengths.add(f"{video.name}: {describe(error)}")
+        lengths.add(f"{video.name}: {one_line(error)}")
 
 
 def _has_next(frames: Frames) -> bool:
@@ -179,7 +178,7 @@ def _sample(
             index = int(np.flatnonzero(video.visible)[number - int(ends[i] - visible[i])])
             height, width = video.frames.read(index).shape[:2]
         except (*_READ_ERRORS, IndexError) as error:
-            unreadable.add(f"{checked.name} {i}: {describe(error)}")
+            unreadable.add(f"{checked.name} {i}: {one_line(error)}")
             continue
         x, y, w, h = (float(v) for v in video.boxes_xywh[index])
         inside_w, inside_h = min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0)
@@ -224,12 +223,12 @@ def verify_photos(root: Path, progress: Progress = _silent) -> Verification:
         try:
             height, width = decode_image(path.read_bytes(), str(path)).shape[:2]
         except _READ_ERRORS as error:
-            unreadable.add(describe(error))
+            unreadable.add(one_line(error))
             continue
         try:
             objects += check(folder, path, (width, height))
         except (EbmError, OSError, ValueError) as error:
-            wrong.add(describe(error))
+            wrong.add(one_line(error))
     facts = {
         "photos": len(jobs),
         "with objects": objects,

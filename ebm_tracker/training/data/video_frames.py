@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from ebm_tracker.errors import VideoError
 from ebm_tracker.training.data.sequence import FrameReadError
-
-_AV_ERRORS = (av.FFmpegError, OSError)
+from ebm_tracker.video import AV_ERRORS, decoded_frames, open_container, rgb_of, video_packets
 
 
 class VideoFrames:
@@ -56,7 +54,7 @@ class VideoFrames:
             raise IndexError(f"{self.path} has the frames 0 to {self._length - 1} (got {index})")
         try:
             frame = self._find(index)
-        except (*_AV_ERRORS, VideoError) as error:
+        except (*AV_ERRORS, VideoError) as error:
             raise FrameReadError(f"{self.path}, frame {index}: {error}") from error
         if frame is None:
             raise FrameReadError(f"{self.path}, frame {index}: it is not in the file, or damaged")
@@ -68,73 +66,34 @@ class VideoFrames:
             return None
         if not self._seekable:
             with closing(self._open()) as container:
-                return next((_rgb(f) for n, f in enumerate(_decoded(container)) if n == index and f is not None), None)
+                frame = next(islice(decoded_frames(container), index, None), None)
+                return None if frame is None else rgb_of(frame)
         target = int(stamps[index])
         with closing(self._open()) as container:
             container.seek(target, stream=container.streams.video[0])
             whole = False
-            for frame in _decoded(container):
+            for frame in decoded_frames(container):
                 # A seek may end after the key frame that it should find; what comes before the next one is broken.
                 whole = whole or bool(frame is not None and frame.key_frame)
                 if whole and frame is not None and frame.pts == target:
-                    return _rgb(frame)
+                    return rgb_of(frame)
                 if frame is not None and frame.pts is not None and frame.pts >= target:
                     break
         with closing(self._open()) as container:
-            return next((_rgb(f) for f in _decoded(container) if f is not None and f.pts == target), None)
+            return next((rgb_of(f) for f in decoded_frames(container) if f is not None and f.pts == target), None)
 
     def _time_stamps(self) -> NDArray[np.int64]:
         """(T,) of all frames in the order in which they are shown; also sets whether they can be relied on."""
         if self._stamps is None:
             with closing(self._open()) as container:
-                found = [p.pts for p in _packets(container) if p is not None and p.size and not p.is_discard]
+                found = [p.pts for p in video_packets(container) if p is not None and p.size and not p.is_discard]
             ordered = sorted(stamp for stamp in found if stamp is not None)
             self._seekable = len(set(ordered)) == len(found)
             self._stamps = np.array(ordered if self._seekable else [0] * len(found), dtype=np.int64)
         return self._stamps
 
     def _open(self) -> Any:
-        # av.container.InputContainer, which PyAV's own hints describe as one of several types.
-        try:
-            # "file:" keeps FFmpeg from reading a protocol into a name with a colon.
-            container: Any = av.open(f"file:{self.path}", metadata_errors="replace")
-        except _AV_ERRORS as error:
-            reason = getattr(error, "strerror", None) or error
-            raise VideoError(f"{self.path} cannot be read as a video ({reason})") from error
-        if not container.streams.video:
-            container.close()
-            raise VideoError(f"{self.path} holds no video stream")
+        container = open_container(self.path)
         # One: data workers share the cores already.
         container.streams.video[0].codec_context.thread_count = 1
         return container
-
-
-def _packets(container: Any) -> Iterator[Any]:
-    """The video packets; None, and the end, where the container itself is damaged."""
-    packets = container.demux(container.streams.video[0])
-    while True:
-        try:
-            packet = next(packets, None)
-        except _AV_ERRORS:
-            yield None
-            return
-        if packet is None:
-            return
-        yield packet
-
-
-def _decoded(container: Any) -> Iterator[Any]:
-    """The frames, and None for a packet that cannot be decoded."""
-    for packet in _packets(container):
-        try:
-            frames = [] if packet is None else packet.decode()
-        except _AV_ERRORS:
-            yield None
-            continue
-        yield from frames
-
-
-def _rgb(frame: Any) -> NDArray[np.uint8]:
-    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
-    return np.ascontiguousarray(np.rot90(rgb, quarter_turns)) if quarter_turns else rgb

@@ -89,14 +89,14 @@ def test_only_the_stream_without_time_stamps_is_read_from_its_start(
     videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[object] = []
-    decode = video_frames._decoded
+    decode = video_frames.decoded_frames
 
     def counted(container: object) -> Iterator[object]:
         for frame in decode(container):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(video_frames, "_decoded", counted)
+    monkeypatch.setattr(video_frames, "decoded_frames", counted)
     for name, at_most in (("many_keys.mp4", 14), ("no_stamps.h264", COUNT)):
         decoded.clear()
         VideoFrames(videos[name]).read(COUNT - 2)
