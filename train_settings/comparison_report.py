@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ebm_tracker.errors import EbmError
 from ebm_tracker.evaluation.metrics import SUCCESS_THRESHOLDS
 from ebm_tracker.train_settings.chart import Chart
 
@@ -31,6 +32,9 @@ def success_curves(tracks: Mapping[str, list[float]], thresholds: NDArray[np.flo
             if parts[0] == method:
                 place = tuple(axis.index(part) for axis, part in zip(axes, parts[1:], strict=True))
                 table[place] = (np.array(values)[:, None] > thresholds).mean(0)
+        if np.isnan(table).any():
+            missing = int(np.isnan(table[..., 0]).sum())
+            raise EbmError(f"tracks.json lacks {missing} of {table[..., 0].size} tracks of {method}; run `track` again")
         curves[method] = table
     return curves
 

@@ -14,6 +14,7 @@ What it ran on, how long it took and what came out: the model card beside the sh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,7 +72,9 @@ def held_out_pairs(photos: Sequence[Photo], count: int, seed: int) -> list[Pair]
 
 def bank_facts(training: Sequence[Photo], seed: int) -> dict[str, Any]:
     """What a bank of this recipe's pairs says of itself."""
-    return {"photos": len(training), "pair_settings": asdict(PAIRS), "seed": seed}
+    names = "\n".join(photo.name for photo in training)
+    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return {"photos": len(training), "names": digest, "pair_settings": asdict(PAIRS), "seed": seed}
 
 
 def open_data(recipe: Recipe, paths: Paths) -> RecipeData:

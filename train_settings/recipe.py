@@ -265,6 +265,13 @@ def run(
     batch_norm = _batch_norm_of(recipe)
     if batch_norm is BatchNormMode.TRAIN and not recipe.ship_backbone:
         raise RecipeError("batch_norm=train moves the backbone's statistics, so it needs ship_backbone=true")
+    parts = recipe.accumulate * (processes or Processes()).count
+    if recipe.batch_size < 2 * parts:
+        setting = f"accumulate={recipe.accumulate} and {(processes or Processes()).count} processes"
+        raise RecipeError(
+            f"batch norm needs two pairs in every part of a batch: batch_size must be at least {2 * parts} with "
+            f"{setting} (got {recipe.batch_size})"
+        )
     network = build_network(recipe, backbone_weights, initial).to(device)
     step = TrainingStep(network, objective, recipe.precision, batch_norm)
     faults = getattr(data.pairs, "faults", None)

@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--pairs and --positions must be above 0 (got {args.pairs} and {args.positions})")
         device = choose_device(args.device)
         network = load_network(args.network, backbone_weights=args.backbone_weights)
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
         pairs = held_out_pairs(read_photos(args.photos)[1], args.pairs, seed=2)
         trials = search(network, HeldOutPairs(pairs, device=device), args.positions)
     except (EbmError, OSError, ValueError) as error:

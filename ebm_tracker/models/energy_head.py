@@ -37,6 +37,12 @@ class HeadChannels:
     maps: tuple[int, int] = (256, 256)
     hidden: tuple[int, int] = (256, 256)
 
+    def __post_init__(self) -> None:
+        for name in ("features", "reference", "maps", "hidden"):
+            value = getattr(self, name)
+            if len(value) != 2 or min(value) < 1:
+                raise ValueError(f"{name} must be two numbers of channels, at least 1 (got {value})")
+
 
 class Modulation(NamedTuple):
     """What the head remembers of the target: vectors (B, C8) and (B, C16)."""

@@ -59,6 +59,10 @@ def load_batches(
     dataset: Dataset[Any], share: Share, steps: range, workers: int, seed: int, prefetch: int, pin: bool
 ) -> Iterable[Any]:
     """The parts of ``steps`` in order. One pass over the whole rest of the run: workers start once and stay."""
+    opencv = sys.modules.get("cv2")
+    if workers and opencv is not None:
+        # Now and not in the workers: a fork has none of OpenCV's threads, and would wait for them to end.
+        opencv.setNumThreads(1)
     return DataLoader(
         dataset,
         batch_sampler=_Order(share, steps),
@@ -91,9 +95,6 @@ def _start_worker(key: tuple[int, ...], worker: int) -> None:
     seed_everything(*key, worker)
     torch.set_num_threads(1)
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"  # for an OpenCV that is imported later
-    cv2 = sys.modules.get("cv2")
-    if cv2 is not None:
-        cv2.setNumThreads(1)
 
 
 def _leave_soon(number: int, frame: FrameType | None) -> None:

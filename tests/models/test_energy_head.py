@@ -286,3 +286,10 @@ def test_the_head_learns_by_itself() -> None:
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.5
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in head.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"maps": (0, 8)}, {"hidden": (8,)}, {"reference": (4, -1)}])
+def test_channel_numbers_are_checked(changes: dict[str, tuple[int, ...]]) -> None:
+    (name,) = changes
+    with pytest.raises(ValueError, match=f"{name} must be two numbers of channels"):
+        HeadChannels(**changes)  # type: ignore[arg-type]

@@ -340,6 +340,14 @@ def test_report_has_mean_and_spread_over_the_trainings(reported: Path) -> None:
     assert cells(lines[10]) == ["EBM (ours)", a, b] and len(lines) == 11
 
 
+def test_a_report_of_a_part_of_the_tracks_is_refused(reported: Path) -> None:
+    tracks = json.loads((reported / "tracks.json").read_text())
+    del tracks["ebm/1/1/b"]
+    (reported / "tracks.json").write_text(json.dumps(tracks))
+    with pytest.raises(EbmError, match="lacks 1 of 8 tracks of ebm"):
+        report(reported, None)
+
+
 def test_success_curves_by_hand() -> None:
     tracks = {f"{method}/{s}/0/x": [0.2 + 0.3 * s, 0.9] for method in comparison.METHODS for s in (0, 1)}
     curves = success_curves(tracks, np.array([0.1, 0.3, 0.6, 0.95]))

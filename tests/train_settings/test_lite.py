@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -229,6 +230,19 @@ def test_a_bank_of_other_photos_is_refused(recipe: LiteRecipe, bank: Path, paths
     draw_miniature(tmp_path, count=12)
     with pytest.raises(BankError, match="was made from other photos or with other settings: .*'photos': 21"):
         lite.open_data(recipe, paths(photos=tmp_path, bank=bank))
+
+
+def test_a_bank_of_as_many_other_photos_is_refused(
+    recipe: LiteRecipe, photos: Path, bank: Path, paths: Paths, tmp_path: Path
+) -> None:
+    """A held-out photo among the training ones would not show in the count."""
+    shutil.copytree(photos, tmp_path / "renamed")
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        home = next((tmp_path / "renamed").rglob(folder))
+        first = sorted(home.glob(f"*.{suffix}"))[1]
+        first.rename(home / f"zz.{suffix}")
+    with pytest.raises(BankError, match="was made from other photos"):
+        lite.open_data(recipe, paths(photos=tmp_path / "renamed", bank=bank))
 
 
 @pytest.mark.parametrize("change", [{"gray": 0.5}, {"crop_size": 256}])

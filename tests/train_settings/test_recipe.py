@@ -236,6 +236,9 @@ def test_the_environment_names_the_backbones_weights(
         ({"batch_norm": "train", "ship_backbone": False}, "batch_norm=train .* needs ship_backbone=true"),
         ({"held_out_pairs": 0}, "at least one pair"),
         ({"schedule": "linear"}, "schedule must be one of steps, cosine"),
+        ({"batch_size": 1}, r"batch_size must be at least 2 with accumulate=1 and 1 processes \(got 1\)"),
+        ({"batch_size": 6, "accumulate": 6}, r"batch_size must be at least 12 with accumulate=6"),
+        ({"maps": (0, 8)}, r"maps must be two numbers of channels, at least 1 \(got \(0, 8\)\)"),
     ],
 )
 def test_settings_that_make_no_run_are_one_sentence(

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +61,27 @@ def test_workers_are_seeded_quiet_and_single_threaded() -> None:
     for other in (drawn(2, seed=1), drawn(2, start=3), drawn(2, rank=1)):
         assert not (other[:, 2:5] == first[:, 2:5]).any()
     assert first[:, 2:5].unique().numel() == 18  # no two draws alike, over workers and generators
+
+
+def test_workers_start_where_opencv_has_threads() -> None:
+    """In a process of its own: workers that wait for OpenCV's threads wait for ever."""
+    pytest.importorskip("cv2")
+    code = """if True:
+        import cv2, numpy, torch
+        from torch.utils.data import Dataset
+        from ebm_tracker.training.batches import Share, load_batches
+
+        cv2.setNumThreads(4)
+        cv2.cvtColor(numpy.zeros((1000, 1200, 3), numpy.uint8), cv2.COLOR_BGR2RGB)  # starts them
+
+        class Threads(Dataset):
+            def __getitem__(self, index):
+                return torch.tensor(cv2.getNumThreads())
+
+        print(torch.cat(list(load_batches(Threads(), Share(2), range(2), 1, 0, 2, pin=False))).tolist())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "[1, 1, 1, 1]\n"), done.stderr
 
 
 def test_order_is_the_same_without_workers() -> None:
