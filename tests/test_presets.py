@@ -138,11 +138,13 @@ def test_refinement_values_out_of_range(changes: dict[str, Any]) -> None:
 
 def test_settings_of_the_paper() -> None:
     """Gustafsson et al., section 5.2 and supplement; ATOM's own numbers for its steps."""
-    paper = preset("resnet18").refinement
+    paper = RefinementSettings()
     assert (paper.boxes, paper.steps, paper.step_length, paper.best) == (10, 10, (2e-4, 1e-3), 3)
     assert (paper.space, paper.decay) == (BoxSpace.RELATIVE, 1.0)
     atom = preset("atom").refinement
     assert (atom.steps, atom.step_length, atom.space) == (5, (1.0, 1.0), BoxSpace.IMAGE)
     star = preset("atom_star").refinement
     assert (star.steps, star.step_length, star.space) == (10, (1e-2, 5e-2), BoxSpace.RELATIVE)
+    ours = preset("resnet18").refinement
+    assert replace(ours, step_length=paper.step_length) == paper  # its step lengths are its own
     assert not any(preset(name).upstream_compat for name in NAMES)

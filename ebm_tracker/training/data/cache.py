@@ -7,11 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER = "ebm_tracker"
+FOLDER = "ebm-tracker"
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/ebm_tracker``, else the platform's place: ``~/.cache``, ``~/Library/Caches`` on macOS,
+    """``$XDG_CACHE_HOME/ebm-tracker``, else the platform's place: ``~/.cache``, ``~/Library/Caches`` on macOS,
     ``%LOCALAPPDATA%`` on Windows; for a user without a home, below the folder of temporary files. Makes nothing."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(given):  # the XDG specification: relative ones are to be ignored
