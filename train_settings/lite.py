@@ -6,7 +6,7 @@ PHOTOS holds ``ecssd/{images,masks}`` and ``coco128/{images,det_labels,seg_label
 ``masks`` directly. ``ebm data miniature`` draws a tiny set to try it with. Pairs are made as the run needs
 them, or once and for many runs:
 
-    ebm data bank --data photos=PHOTOS --pairs 110000 --out BANK --workers 16
+    ebm data bank --data photos=PHOTOS --pairs 80000 --seed 1 --out BANK --workers 16
     ebm train lite --data photos=PHOTOS bank=BANK --out runs/lite
 
 What it ran on, how long it took and what came out: the model card beside the shipped weights.
@@ -38,7 +38,7 @@ class LiteRecipe(Recipe):
     backbone: str = "efficientnet_lite0"
     reference: tuple[int, int] = (64, 128)
     maps: tuple[int, int] = (128, 128)
-    steps: int = 12_000
+    steps: int = 4_000
     batch_size: int = 64
     schedule: str = "cosine"
     warmup: int = 100
