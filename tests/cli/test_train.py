@@ -180,7 +180,7 @@ def test_errors_are_one_sentence(run: Run, tmp_path: Path, arguments: tuple[str,
         ("held_out_pairs=0", "at least one pair"),
         ("batch_norm=train", "backbone 'efficientnet_lite0' needs a weights file"),
         ("backbone=vgg", "unknown backbone 'vgg'"),
-        ("accumulate=2 batch_size=3", "batch_size must be a multiple of accumulation"),
+        ("accumulate=2 batch_size=5", "batch_size must be a multiple of accumulation"),
     ],
 )
 def test_values_that_make_no_run_are_one_sentence(run: Run, photos: Path, change: str, expected: str) -> None:
