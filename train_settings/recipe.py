@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -279,14 +280,11 @@ def run(
         faults.folder = out
     held_out = HeldOutPairs(data.held_out, device=device)
 
-    latest: dict[str, float] = {}
-
     def evaluate() -> dict[str, float]:
         network.eval()
         gain = held_out.refinement(network, recipe.step_lengths)
         loss = held_out.loss(network, objective)
-        latest.update(loss=loss, start_iou=gain.start_iou, iou=gain.iou, op75=gain.op75)
-        return dict(latest)
+        return {"loss": loss, "start_iou": gain.start_iou, "iou": gain.iou, "op75": gain.op75}
 
     start = None if initial is None else sha256_of(initial)
     training = Training(
@@ -310,8 +308,10 @@ def run(
     if not training.processes.is_first:
         return None
     with training.averaged():
-        # The loop evaluates at the last step; a finished run that is started again has no value yet.
-        return _write(name, recipe, network, data, training, latest or evaluate(), start, out)
+        scores = training.values if training.evaluated_at == training.steps and training.values else evaluate()
+        if not all(map(math.isfinite, scores.values())):
+            raise FloatingPointError(f"the held-out scores of the last step are {scores}: no network is written")
+        return _write(name, recipe, network, data, training, scores, start, out)
 
 
 def _write(

@@ -15,6 +15,7 @@ from ebm_tracker.training.data.registry import open_set
 from ebm_tracker.training.data.sampler import PairSampler, SamplerSettings
 from ebm_tracker.training.data.sequence import SequenceSet
 from ebm_tracker.training.pairs import PairDataset
+from ebm_tracker.training.processes import Processes
 
 PAPER_SETS = ("trackingnet", "lasot", "got10k", "coco")
 
@@ -84,6 +85,8 @@ def data_of(
     held_out_source = FramePairs(
         PairSampler(validation, [1.0] * len(validation), limits), replace(crops, brightness=0.0, gray=0.0)
     )
+    for s in sets:
+        _tell(s, sampler.eligible_counts.get(s.name, 0))
     held_out = [held_out_source.make(np.random.default_rng((1, i))) for i in range(recipe.held_out_pairs)]
     facts = {
         "sets": {
@@ -94,3 +97,12 @@ def data_of(
         "crops": asdict(crops),
     }
     return RecipeData(PairDataset(source, recipe.steps * recipe.batch_size, recipe.seed), held_out, facts)
+
+
+def _tell(chosen: SequenceSet, eligible: int) -> None:
+    """One line per set: what is trained on and what was dropped on the way."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in chosen.left_out.items() if count)
+    if not Processes.from_environment().is_first:
+        return
+    line = f"{chosen.name}: {eligible} of {len(chosen)} sequences can be drawn"
+    print(line + (f"; left out: {dropped} (`ebm data verify {chosen.name}` says more)" if dropped else ""), flush=True)

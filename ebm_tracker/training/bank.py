@@ -45,8 +45,11 @@ class PairBank(Dataset[Pair]):
         self._open()
 
     def _open(self) -> None:
-        self._images = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        self._boxes = np.load(self.folder / "boxes.npy", mmap_mode="r", allow_pickle=False)
+        try:
+            self._images = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+            self._boxes = np.load(self.folder / "boxes.npy", mmap_mode="r", allow_pickle=False)
+        except ValueError as error:  # numpy's for a file that was cut short
+            raise BankError(f"{self.folder.absolute()} is damaged ({error}); make the bank again") from error
 
     def __len__(self) -> int:
         return self.count

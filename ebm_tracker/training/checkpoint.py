@@ -42,7 +42,11 @@ def require_same_settings(path: Path, stored: Mapping[str, str], now: Mapping[st
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Written beside, then renamed."""
     with atomic_path(path) as part:
-        torch.save(dict(state), part)
+        try:
+            torch.save(dict(state), part)
+        except RuntimeError as error:  # torch's own for a disk that is full
+            reason = str(error).splitlines()[0]
+            raise OSError(f"{path.absolute()} could not be written; is the disk full? ({reason})") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.average = MovingAverage(trained, settings.average_decay) if settings.average_decay else None
         self.steps, self.seconds, self.evaluated_at, self.best = 0, 0.0, 0, -math.inf
+        self.values: dict[str, float] = {}  # of the evaluation at step `evaluated_at`
         state = self.processes.from_first(lambda: self._stored_state(resume))
         if state is not None:
             self._restore(state)
@@ -275,7 +276,7 @@ class Training:
         if self.evaluate is None or done or not self.settings.is_due(self.settings.evaluate_every, self.steps):
             return
         values = self.processes.from_first(self._values)
-        self.evaluated_at, self._changed = self.steps, True
+        self.evaluated_at, self.values, self._changed = self.steps, dict(values), True
         if self.log is not None:
             self.log.write_evaluation(self.steps, values)
         self._display.say(f"held-out at step {self.steps}: " + "  ".join(f"{k} {v:.4g}" for k, v in values.items()))
@@ -315,6 +316,7 @@ class Training:
             "seconds": self.seconds,
             "evaluated_at": self.evaluated_at,
             "best": self.best,
+            "values": self.values,
             "pending": [list(row) for row in self.log.pending],
             "settings": self.fingerprint,
         }
@@ -341,7 +343,7 @@ class Training:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.steps, self.seconds = state["steps"], state["seconds"]
-        self.evaluated_at, self.best = state["evaluated_at"], state["best"]
+        self.evaluated_at, self.best, self.values = state["evaluated_at"], state["best"], dict(state["values"])
 
 
 def _check(settings: LoopSettings, device: torch.device, dataset: Dataset[Any], evaluate: Evaluation | None) -> None:

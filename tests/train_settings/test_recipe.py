@@ -405,3 +405,25 @@ def test_a_head_alone_is_written_without_its_backbone(
     assert distance(features(build_network(recipe, imagenet[RESNET])), features(network)) == 0
     head = load_state(tmp_path / "last.pt")["module"]
     assert all(torch.equal(value, head[key].half().float()) for key, value in network.head.named_parameters())
+
+
+def test_a_network_of_a_diverged_run_is_not_written(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(Recipe(), backbone="efficientnet_lite0")
+    monkeypatch.setattr("ebm_tracker.training.heldout.HeldOutPairs.loss", lambda *_: float("nan"))
+    with pytest.raises(FloatingPointError, match="held-out scores of the last step are .*nan.*no network is written"):
+        run("x", recipe, noise(recipe), tmp_path / "out", workers=0)
+    assert not (tmp_path / "out" / "network.safetensors").exists()
+
+
+def test_a_finished_run_that_goes_on_does_not_score_again(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(Recipe(), backbone="efficientnet_lite0")
+    path = run("x", recipe, noise(recipe), tmp_path / "out", workers=0)
+    assert path is not None
+    before = read_provenance(path)["held_out"]
+    monkeypatch.setattr("ebm_tracker.training.heldout.HeldOutPairs.loss", lambda *_: 99.0)
+    again = run("x", recipe, noise(recipe), tmp_path / "out", workers=0, resume=True)
+    assert again == path and read_provenance(path)["held_out"] == before
