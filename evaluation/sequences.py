@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ebm_tracker.annotations import (
     TRUTH_FILE_NAMES,
     AnnotationError,
@@ -27,13 +30,23 @@ class TrackingSequence:
         name: for result files.
         frames: the stream.
         init_box_xywh: the target in the first frame, pixels.
-        truth_xywh: (n, 4) true boxes, row n for frame n, or None; n may differ from the number of frames.
+        truth_xywh: (n, 4) true boxes, row n for frame n, or None; n may differ from the number of frames, and is
+            1 where a benchmark keeps the truth of its test set to itself.
+        visible: (n,) flags of the benchmark's own, False where the target cannot be seen; None where it has none.
+            Absent targets of benchmarks without flags are rows of NaN, or with a side of 0, in ``truth_xywh``.
+        size_wh: width and height of the frames in pixels where the annotation says so; else None.
+        attributes: short names of the difficulties that the benchmark lists, such as "OCC"; may be empty.
+        aliases: names that other toolkits give the same sequence in their result files.
     """
 
     name: str
     frames: FrameSource
     init_box_xywh: BoxXYWH
     truth_xywh: Boxes | None = None
+    visible: NDArray[np.bool_] | None = None
+    size_wh: tuple[int, int] | None = None
+    attributes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 def open_frame_folder(directory: str | Path, init_box_xywh: BoxXYWH | None = None) -> TrackingSequence:

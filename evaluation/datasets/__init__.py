@@ -1,0 +1,1 @@
+"""The benchmarks: folders in the layout of each, as sequences to track and to score."""
