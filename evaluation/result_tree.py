@@ -8,20 +8,24 @@ went wrong in ``<sequence>_failed.txt``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ebm_tracker.annotations import AnnotationError, Boxes, read_boxes
+from ebm_tracker.annotations import AnnotationError, Boxes, parse_boxes, split_numbers
 from ebm_tracker.errors import EbmError
 from ebm_tracker.evaluation.results import TrackRecord
-from ebm_tracker.evaluation.sequences import TrackingSequence
+from ebm_tracker.evaluation.sequences import BoxXYWH, TrackingSequence
 from ebm_tracker.files import write_text_atomic
 
-_RUN = re.compile(r"_(\d{3})$")
+# Below a tracker's folder, where pysot and the vot toolkit keep the files of an experiment.
+_EXPERIMENTS = ("baseline", "longterm", "unsupervised")
+_REPETITION = re.compile(r"(.+)_(\d{3})")
+# A line of one number in results of VOT, with or without decimals: initialised, failed, skipped.
+_VOT_CODE = re.compile(r"[012](\.0*)?")
 
 
 class ResultError(EbmError):
@@ -53,8 +57,10 @@ def run_folder(results: str | Path, tracker: str, parameter: str, run: int | Non
 
 
 def sequence_files(folder: str | Path, name: str) -> SequenceFiles:
-    """The files of the sequence in a run's folder."""
+    """The files of the sequence in a run's folder. Raises ResultError for a name that would lead out of it."""
     folder = Path(folder)
+    if not name or name in (".", "..") or re.search(r"[/\\\0]", name):
+        raise ResultError(f"a sequence's name must be the name of a file (got {name!r})")
     return SequenceFiles(
         boxes=folder / f"{name}.txt",
         times=folder / f"{name}_time.txt",
@@ -64,7 +70,10 @@ def sequence_files(folder: str | Path, name: str) -> SequenceFiles:
 
 
 def boxes_text(boxes_xywh: Boxes, box_format: BoxFormat = BoxFormat.PRECISE) -> str:
-    """One line per frame, the first included."""
+    """One line per frame, the first included. Raises ResultError for numbers that are not finite."""
+    bad = np.flatnonzero(~np.isfinite(boxes_xywh).all(axis=1))
+    if bad.size:
+        raise ResultError(f"the box of frame {bad[0]} is not finite ({boxes_xywh[bad[0]].tolist()})")
     if box_format is BoxFormat.PYTRACKING:
         return "".join("\t".join(str(int(value)) for value in row) + "\n" for row in boxes_xywh.tolist())
     return "".join(f"{x:.3f},{y:.3f},{w:.3f},{h:.3f}\n" for x, y, w, h in boxes_xywh.tolist())
@@ -74,22 +83,34 @@ def write_result(
     folder: str | Path, name: str, record: TrackRecord, box_format: BoxFormat = BoxFormat.PRECISE
 ) -> None:
     """Writes times and scores, then the boxes: when those are there, the sequence is done. Each file is whole or
-    absent. The record of an earlier failure goes."""
+    absent. The record of an earlier failure goes.
+
+    Raises ResultError, before anything is written, for a box that is not finite.
+    """
     files = sequence_files(folder, name)
+    boxes = boxes_text(record.boxes_xywh, box_format)
     write_text_atomic(files.times, "".join(f"{seconds:.6f}\n" for seconds in record.seconds))
     write_text_atomic(files.scores, "".join(f"{score:.6f}\n" for score in record.scores))
-    write_text_atomic(files.boxes, boxes_text(record.boxes_xywh, box_format))
+    write_text_atomic(files.boxes, boxes)
     files.failure.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """What one run says of one sequence. ``boxes_xywh``: (n, 4), rows with NaN where the file has them; ``seconds``:
-    (n,) time of each frame, the first being the initialisation, or None when no times lie beside the boxes."""
+    """What one run says of one sequence.
+
+    Attributes:
+        path: the file of the boxes.
+        boxes_xywh: (n, 4), n >= 1, rows with NaN where the file has them.
+        seconds: (n,) time of each frame, the first being the initialisation; None when no times lie beside the
+            boxes, or unusable ones.
+        times_problem: one sentence on unusable times; else None.
+    """
 
     path: Path
     boxes_xywh: Boxes
-    seconds: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    seconds: NDArray[np.float64] | None = None
+    times_problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,37 +144,93 @@ def glob_escape(name: str) -> str:
 def result_paths_of(folder: Path, sequence: TrackingSequence) -> list[Path]:
     """The box files of the sequence in one run's folder, in the layout of any toolkit; empty when there is none.
 
-    ``<seq>.txt`` (pytracking, pysot, got10k for OTB-like sets), ``<seq>/<seq>_001.txt``, ``_002``, ... (got10k,
-    one for each repetition), under the sequence's name or one of its aliases.
+    ``<seq>.txt`` (pytracking; pysot and got10k for OTB-like sets), ``<seq>/<seq>_001.txt``, ``_002``, ... (GOT-10k
+    by got10k and pysot, one for each repetition), ``baseline/<seq>/<seq>_001.txt`` (VOT by pysot), under the
+    sequence's name or one of its aliases; upper and lower case are told apart only where it decides.
     """
-    for stem in (sequence.name, *sequence.aliases):
-        path = folder / f"{stem}.txt"
-        if path.is_file():
-            return [path]
-        repetitions = sorted(folder.glob(f"{glob_escape(stem)}/{glob_escape(stem)}_[0-9][0-9][0-9].txt"))
-        if repetitions:
-            return repetitions
+    stems = (sequence.name, *sequence.aliases)
+    for stem in stems:
+        for found in (folder / f"{stem}.txt", *(folder / experiment / stem for experiment in ("", *_EXPERIMENTS))):
+            paths = _box_files(found)
+            if paths:
+                return paths
+    wanted = {stem.lower() for stem in stems}
+    for parent in (folder, *(folder / experiment for experiment in _EXPERIMENTS)):
+        for found in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if found.name.lower() in wanted or (found.suffix == ".txt" and found.stem.lower() in wanted):
+                paths = _box_files(found)
+                if paths:
+                    return paths
     return []
 
 
-def read_result(path: Path) -> SequenceResult:
-    """Reads boxes, separated by tabs, commas or blanks, and the times beside them.
+def _box_files(path: Path) -> list[Path]:
+    """The file itself, or the repetitions in the folder of a sequence."""
+    if path.suffix == ".txt" and path.is_file():
+        return [path]
+    return sorted(path.glob(f"{glob_escape(path.name)}_[0-9][0-9][0-9].txt"))
 
-    Raises ResultError, with file and line, for anything but rows of four numbers.
+
+def read_result(path: Path, init_box_xywh: BoxXYWH | None = None) -> SequenceResult:
+    """Reads boxes, separated by tabs, commas or blanks, and the times that belong to them.
+
+    ``init_box_xywh``: what stands for a first line that is VOT's code for an initialisation, a lone 1; without it
+    such a file is refused.
+
+    Raises ResultError, with file and line, for anything but rows of four numbers (or eight, of a polygon).
     """
     try:
-        boxes = read_boxes(path)
-    except AnnotationError as error:
-        raise ResultError(str(error)) from error
-    return SequenceResult(path, boxes, _read_seconds(path))
-
-
-def _read_seconds(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
-    times = path.with_name(f"{_RUN.sub('', path.stem)}_time.txt")
-    if not times.is_file():
-        times = path.with_name(f"{path.stem}_time.txt")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ResultError(f"{path} is not a text file") from None
+    code, _, rest = text.partition("\n")
+    if init_box_xywh is not None and _VOT_CODE.fullmatch(code.strip()) and float(code) == 1:
+        text = ",".join(map(repr, map(float, init_box_xywh))) + "\n" + rest
     try:
-        rows: Sequence[str] = times.read_text(encoding="utf-8").splitlines()
-        return np.array([float(re.split(r"[,\s]+", row.strip())[0]) for row in rows if row.strip()], np.float64)
-    except (OSError, ValueError):  # times are optional
-        return None
+        boxes = parse_boxes(text, str(path))
+    except AnnotationError as error:
+        raise ResultError(_with_vot_codes(str(error), path, text)) from error
+    if not len(boxes):
+        raise ResultError(f"{path} holds no box")
+    if np.isinf(boxes).any():
+        raise ResultError(f"{path}, frame {np.flatnonzero(np.isinf(boxes).any(axis=1))[0]}: a number is infinite")
+    seconds, problem = _read_seconds(path)
+    return SequenceResult(path, boxes, seconds, problem)
+
+
+def _with_vot_codes(message: str, path: Path, text: str) -> str:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _VOT_CODE.fullmatch(line.strip()):
+            return (
+                f"{path}, line {number}: {line.strip()} is one of VOT's codes, of an experiment that starts the "
+                "tracker again: only the vot toolkit can score it"
+            )
+    return message
+
+
+def _read_seconds(path: Path) -> tuple[NDArray[np.float64] | None, str | None]:
+    """The times of the box file, or None and what is wrong with them if there are any."""
+    for times, column in _times_of(path):
+        if not times.is_file():
+            continue
+        try:
+            rows = [split_numbers(line) for line in times.read_text(encoding="utf-8-sig").splitlines()]
+            # A single column serves all repetitions: pytracking's packer keeps one.
+            seconds = np.array([row[column if column < len(row) else 0] for row in rows if row], np.float64)
+        except (OSError, ValueError):
+            return None, f"{times} cannot be read as times, so they are not used"
+        if not np.isfinite(seconds).all() or (seconds < 0).any():
+            return None, f"{times} holds times that are not finite or below 0, so they are not used"
+        return (seconds, None) if seconds.size else (None, None)
+    return None, None
+
+
+def _times_of(path: Path) -> list[tuple[Path, int]]:
+    """Where the times of the box file may lie, and in which column, counted from 0."""
+    places = [(path.with_name(f"{path.stem}_time.txt"), 0), (path.parent / "times" / f"{path.stem}_time.txt", 0)]
+    repetition = _REPETITION.fullmatch(path.stem)
+    if repetition and repetition[1] == path.parent.name:
+        places.append((path.with_name(f"{repetition[1]}_time.txt"), int(repetition[2]) - 1))
+    return places

@@ -13,12 +13,21 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
-from ebm_tracker.cli import data, evaluate, speed, track, train
+from ebm_tracker.cli import data, doctor, evaluate, plugin, speed, track, train, weights
 from ebm_tracker.errors import EbmError, one_line
 from ebm_tracker.version import __version__
 
 # A module's docstring is its help. They import little: torch comes with run(), not with --help.
-VERBS: dict[str, ModuleType] = {"track": track, "eval": evaluate, "speed": speed, "train": train, "data": data}
+VERBS: dict[str, ModuleType] = {
+    "track": track,
+    "eval": evaluate,
+    "train": train,
+    "data": data,
+    "weights": weights,
+    "plugin": plugin,
+    "speed": speed,
+    "doctor": doctor,
+}
 
 EXIT_USER_ERROR = 2  # as argparse's own
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
