@@ -27,7 +27,11 @@ SETTINGS_VARIABLE = "EBM_SETTINGS"
 KEYS: Mapping[str, str] = {
     "data.trackingnet": "TrackingNet: the folder that holds TRAIN_0, TRAIN_1, ...",
     "data.lasot": "LaSOT: the folder of the classes (airplane, basketball, ...) or of the sequences",
-    "data.got10k": "GOT-10k: the folder that holds train and val",
+    "data.got10k": "GOT-10k: the folder that holds train, val and test",
+    "data.otb": "OTB-100: the folder of the sequences (Basketball, Biker, ...)",
+    "data.nfs": "NFS: the folder that holds sequences and anno, or that of the original download (Gymnastics, ...)",
+    "data.uav": "UAV123: the folder that holds data_seq and anno",
+    "data.vot": "VOT: the folder that holds list.txt and the sequences",
     "data.coco": "COCO: the folder that holds annotations and train2014 or train2017",
     "data.photos": "photos with objects: the folder that holds ecssd and coco128",
     "data.cutouts": "what `ebm data cutouts` built",

@@ -8,6 +8,7 @@ went wrong in ``<sequence>_failed.txt``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -148,7 +149,11 @@ def result_paths_of(folder: Path, sequence: TrackingSequence) -> list[Path]:
     by got10k and pysot, one for each repetition), ``baseline/<seq>/<seq>_001.txt`` (VOT by pysot), under the
     sequence's name or one of its aliases; upper and lower case are told apart only where it decides.
     """
-    stems = (sequence.name, *sequence.aliases)
+    return box_files_of(folder, (sequence.name, *sequence.aliases))
+
+
+def box_files_of(folder: Path, stems: Sequence[str]) -> list[Path]:
+    """As ``result_paths_of``, for a sequence that goes by any of these names, the likeliest first."""
     for stem in stems:
         for found in (folder / f"{stem}.txt", *(folder / experiment / stem for experiment in ("", *_EXPERIMENTS))):
             paths = _box_files(found)

@@ -8,12 +8,13 @@ Python older than 3.10) and reading checkpoints again with torch 2.6 and later (
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -125,18 +126,25 @@ def train(settings: Any, recipe: LoopRecipe) -> Path:
     checkpoints; returns its path.
 
     ``settings``: theirs; its ``env`` names the data sets' folders and the workspace. ``settings.backbone_weights``: a
-    file with ImageNet weights, when torchvision's own cannot be fetched. An error ends the run instead of starting
-    it again from the last checkpoint.
+    file with ImageNet weights, when torchvision's own cannot be fetched (else the variable EBM_BACKBONE_WEIGHTS);
+    EBM_LTR_SET changes fields of the recipe (:func:`changed`), since run_training.py has no flag for that. An error
+    ends the run instead of starting it again from the last checkpoint.
     """
     from ltr.trainers import LTRTrainer
 
+    recipe = changed(recipe, os.environ.get("EBM_LTR_SET", ""))
     torch.manual_seed(recipe.seed)
     random.seed(recipe.seed)
     np.random.seed(recipe.seed)
     settings.description = recipe.description
     settings.batch_size, settings.num_workers = recipe.batch_size, recipe.workers
     settings.print_interval = recipe.print_every
-    network = build_network(recipe, getattr(settings, "backbone_weights", None))
+    backbone_weights = getattr(settings, "backbone_weights", None) or os.environ.get("EBM_BACKBONE_WEIGHTS")
+    if backbone_weights:  # their checkpoints hold the settings: text there, so that no class has to be allowed
+        settings.backbone_weights = str(backbone_weights)
+    network = build_network(recipe, backbone_weights)
+    note: Any = {"backbone": recipe.backbone, "recipe": asdict(recipe)}
+    network.info = note  # goes into each checkpoint, for `ebm weights convert`
     objective = build_objective(recipe.objective, sigmas=recipe.sigmas, samples=recipe.samples)
     optimizer = torch.optim.Adam(network.head.parameters(), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.decay_every, recipe.decay)
@@ -145,6 +153,23 @@ def train(settings: Any, recipe: LoopRecipe) -> Path:
     with checkpoints_of(settings):
         trainer.train(recipe.epochs, load_latest=True, fail_safe=False)
     return _write_network(network, recipe, settings)
+
+
+def changed(recipe: LoopRecipe, text: str) -> LoopRecipe:
+    """The recipe with the fields of ``text``, such as ``"batch_size=16 workers=4"``. Raises ValueError, naming the
+    part, for an unknown field or a value of another type."""
+    kinds = get_type_hints(LoopRecipe)
+    values: dict[str, Any] = {}
+    for part in text.split():
+        key, _, value = part.partition("=")
+        if key not in kinds:
+            raise ValueError(f"EBM_LTR_SET: {part} is no field=value of the recipe (fields: {', '.join(kinds)})")
+        try:
+            values[key] = kinds[key](value) if isinstance(kinds[key], type) else tuple(map(float, value.split(",")))
+        except ValueError:
+            like = getattr(recipe, key)
+            raise ValueError(f"EBM_LTR_SET: {key} takes a value like {like!r} (got {value!r})") from None
+    return replace(recipe, **values)
 
 
 def build_network(recipe: LoopRecipe, backbone_weights: str | Path | None) -> EnergyNetwork:

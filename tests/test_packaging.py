@@ -62,9 +62,12 @@ def expected_files() -> set[str]:
     core = REPO / "ebm_tracker"
     paths = [*core.rglob("*.py"), core / "py.typed"]
     paths += [path for path in (core / "weights").iterdir() if not path.name.startswith(".")]
-    paths += (core / "training/data/lists").glob("*.txt")
+    paths += (core / "lists").glob("*.txt")
     files = {path.relative_to(REPO).as_posix() for path in paths}
     mapped = [path for folder in MAPPED for path in (REPO / folder).rglob("*.py")]
+    evaluation = REPO / "evaluation"
+    mapped += [*evaluation.glob("*.csv"), *evaluation.glob("datasets/tables/*")]
+    mapped += [*evaluation.glob("report/templates/*"), *evaluation.glob("report/assets/*")]
     return files | {f"ebm_tracker/{path.relative_to(REPO).as_posix()}" for path in mapped}
 
 
@@ -86,7 +89,7 @@ def test_the_source_distribution_holds_what_the_wheel_is_made_of(sdist_names: se
 
 def test_lasots_test_videos_are_a_file_of_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.read("ebm_tracker/training/data/lists/lasot_testing.txt").decode().split()
+        names = archive.read("ebm_tracker/lists/lasot_testing.txt").decode().split()
     assert len(names) == len(set(names)) == 280
 
 

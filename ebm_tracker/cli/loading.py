@@ -8,7 +8,7 @@ from pathlib import Path
 from ebm_tracker.evaluation.runner import Tracker
 
 
-def add_loading_flags(parser: argparse.ArgumentParser) -> None:
+def add_loading_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """The flags that choose device, seed and files of a tracker."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--seed", type=parse_seed, default=0, help="seed of everything random (default: 0)")

@@ -1,8 +1,9 @@
-"""Measure a tracker's frames per second, a training step, or the making of training pairs.
+"""Measure a tracker's frames per second, a training step, the making of training pairs, or scoring.
 
 --of tracker: a made-up video, computed in memory, whose time is not counted; milliseconds per stage, memory. --of
 training: one step of the paper's head, 16 pairs with 129 boxes each, forward, backward and Adam. --of loader: pairs
-per second from JPEG files that are written to a temporary folder, and the JPEG decoders that are installed. Nothing is
+per second from JPEG files that are written to a temporary folder, and the JPEG decoders that are installed. --of
+scoring: random boxes for all of UAV123's frames, with the got10k toolkit beside it where that is installed. Nothing is
 downloaded. The figures are for this machine as it is now.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 from ebm_tracker.cli.loading import add_loading_flags
 from ebm_tracker.cli.track import positive_int, preset_help, thread_count
 
-TRACKER, TRAINING, LOADER = TARGETS = ("tracker", "training", "loader")
+TRACKER, TRAINING, LOADER, SCORING = TARGETS = ("tracker", "training", "loader", "scoring")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "preset": {TRACKER: "default"},
     "device": {TRACKER: "auto", TRAINING: "auto"},
@@ -62,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
         from ebm_tracker.cli.loader_benchmark import run_loader_benchmark
 
         return run_loader_benchmark(args)
+    if args.of == SCORING:
+        from ebm_tracker.cli.scoring_benchmark import run_scoring_benchmark
+
+        return run_scoring_benchmark(args)
     from ebm_tracker.cli.benchmark import run_benchmark
 
     return run_benchmark(args)

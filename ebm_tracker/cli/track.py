@@ -11,7 +11,7 @@ import importlib.util
 import math
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ebm_tracker.cli.loading import add_loading_flags
@@ -37,8 +37,8 @@ def preset_help() -> str:
     return f"settings of the tracker: {', '.join(names)} (default: default)"
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags, which run_tracker.py shares."""
+def add_flags(parser: argparse.ArgumentParser, threads: Callable[[str], int] | None = None) -> None:
+    """The flags, which run_tracker.py shares. ``threads``: how --threads is read (None: ``thread_count``)."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--video", type=Path, metavar="FILE", help="a video file; needs --init")
     source.add_argument(
@@ -58,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_loading_flags(parser)
     parser.add_argument(
-        "--threads", type=thread_count, metavar="N", help="CPU threads (default: torch's choice)"
+        "--threads", type=threads or thread_count, metavar="N", help="CPU threads (default: torch's choice)"
     )
     # pytracking spells with underscores, our own way is with hyphens.
     parser.add_argument(
@@ -102,15 +102,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def build_run_tracker_parser() -> argparse.ArgumentParser:
-    """The parser of run_tracker.py: the flags of ``ebm track`` after pytracking's two leading arguments."""
-    from ebm_tracker.cli.parser import OneLineParser  # imports this module
+    """The parser of run_tracker.py: the flags of ``ebm track`` after pytracking's two leading arguments, and
+    pytracking's own."""
+    from ebm_tracker.cli import dataset_mode  # these two import this module
+    from ebm_tracker.cli.parser import OneLineParser
 
-    parser = OneLineParser(prog="run_tracker.py", description=__doc__)
-    parser.add_argument("tracker_name", nargs="?", default="ebm", type=_tracker_name, help="ebm, the only one here")
+    text = f"{(__doc__ or '').rstrip()}\n\nWith --dataset_name it tracks a whole benchmark, on --threads processes."
+    parser = OneLineParser(prog="run_tracker.py", description=text)
+    parser.add_argument(
+        "tracker_name", nargs="?", default="ebm", help=f"ebm; with --dataset_name one of {dataset_mode.KNOWN}"
+    )
     parser.add_argument("preset", metavar="tracker_param", nargs="?", default="default", help=preset_help())
-    add_flags(parser)
-    parser.set_defaults(run=run)
+    add_flags(parser, threads=dataset_mode.worker_count)
+    dataset_mode.add_dataset_flags(parser)
+    parser.set_defaults(run=run_tracker)
     return parser
+
+
+def run_tracker(args: argparse.Namespace) -> int:
+    """One video, or a benchmark when ``args.dataset_name`` is given; returns the exit code."""
+    from ebm_tracker.cli import dataset_mode
+
+    dataset_mode.say_ignored(args)
+    if args.dataset_name is not None:
+        return dataset_mode.run_dataset(args)
+    dataset_mode.check_single(args)
+    return run(args)
 
 
 def run_tracker_main(argv: Sequence[str] | None = None) -> int:
@@ -118,12 +135,6 @@ def run_tracker_main(argv: Sequence[str] | None = None) -> int:
     from ebm_tracker.cli.parser import run_guarded
 
     return run_guarded(build_run_tracker_parser(), argv)
-
-
-def _tracker_name(text: str) -> str:
-    if text != "ebm":
-        raise argparse.ArgumentTypeError(f"this repository has the tracker ebm only (got {text!r})")
-    return text
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -154,6 +165,13 @@ def thread_count(text: str) -> int:
     if count > MOST_THREADS:
         raise argparse.ArgumentTypeError(f"must be at most {MOST_THREADS} (got {text!r})")
     return count
+
+
+def run_number(text: str) -> int:
+    """A whole number from 0 to 999: run folders have three digits. Raises argparse.ArgumentTypeError."""
+    if not text.strip().isdecimal() or int(text) > 999:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 999 (got {text!r})")
+    return int(text)
 
 
 def join_negative_values(argv: Sequence[str]) -> list[str]:

@@ -118,6 +118,11 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return provenance
 
 
+def read_architecture(path: str | Path) -> dict[str, Any]:
+    """All that a checkpoint says of itself: format, backbone, head, provenance. Raises WeightsError for another."""
+    return _read(Path(path))[0]
+
+
 def sha256_of(path: str | Path) -> str:
     """Hex digest of a file."""
     with open(path, "rb") as file:

@@ -34,7 +34,7 @@ from ebm_tracker.tracking.classifier import (
 from ebm_tracker.tracking.clock import StageClock
 from ebm_tracker.tracking.config import TrackerConfig
 from ebm_tracker.tracking.fourier import ScoreUpsampler
-from ebm_tracker.tracking.localize import Outcome, localize
+from ebm_tracker.tracking.localize import Localization, Outcome, localize
 from ebm_tracker.tracking.memory import SampleMemory
 from ebm_tracker.tracking.refinement import refine, select_box, start_boxes
 from ebm_tracker.tracking.state import Status, TargetState, TrackOutput
@@ -65,13 +65,38 @@ class _Target:
     frames: int = 1
 
 
+@dataclass(frozen=True)
+class Climb:
+    """Refinement in one frame: boxes in crop pixels. ``start_xywh``, ``final_xywh``: (N, 4); ``energies``: (N,), what
+    the final boxes are ranked by."""
+
+    start_xywh: Tensor
+    final_xywh: Tensor
+    energies: Tensor
+
+
+@dataclass(frozen=True)
+class FrameDetails:
+    """What the steps of one frame saw, for pictures.
+
+    ``patch``: (1, 3, S, S), the crop, RGB 0..255; ``scores``: (S, S), the classifier's upsampled map, zero displacement
+    at its middle; ``location``: what was read off it; ``climb``: None where the target was not found.
+    """
+
+    patch: Tensor
+    scores: Tensor
+    location: Localization
+    climb: Climb | None
+
+
 class Tracker:
     """Follows one target: ``initialize`` with its first box, then ``track`` frame by frame.
 
     ``network``: trackers may share one. It is put in eval mode, on ``device``, and its batch norms are folded into
     the convolutions before them, so it cannot be trained further. ``seed`` fixes the random parts
     (augmentation, filter start values, start boxes): the same seed, machine and thread count give bit-equal
-    results. ``profile``: keep the time of every stage in ``stage_times``.
+    results. ``profile``: keep the time of every stage in ``stage_times``; ``keep_details``: keep what the last frame's
+    steps saw in ``details``.
     """
 
     def __init__(
@@ -82,6 +107,7 @@ class Tracker:
         device: torch.device | str = "cpu",
         seed: int = 0,
         profile: bool = False,
+        keep_details: bool = False,
     ) -> None:
         self.config = config
         self.device = torch.device(device)
@@ -98,6 +124,9 @@ class Tracker:
             device=self.device,
         )
         self._target: _Target | None = None
+        self._keep_details = keep_details
+        self._details: FrameDetails | None = None
+        self._climb: Climb | None = None
 
     @property
     def network(self) -> EnergyNetwork:
@@ -108,6 +137,11 @@ class Tracker:
     def stage_times(self) -> dict[str, list[float]]:
         """Seconds of every stage, in order; empty unless the tracker was made with ``profile=True``."""
         return self._clock.seconds
+
+    @property
+    def details(self) -> FrameDetails | None:
+        """Of the last tracked frame; None before it, and unless the tracker was made with ``keep_details=True``."""
+        return self._details
 
     # First frame -----------------------------------------------------------------------------------------------
 
@@ -126,6 +160,7 @@ class Tracker:
         check_inside(box, (width, height))
         with self._clock.stage("initialize"):
             self._target = self._learn(image, box)
+        self._details = None
 
     def _learn(self, image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> _Target:
         config = self.config
@@ -194,6 +229,7 @@ class Tracker:
 
     def _step(self, target: _Target, image: NDArray[np.uint8]) -> TrackOutput:
         config, clock, state = self.config, self._clock, target.state
+        self._climb = None
         with clock.stage("crop"):
             side = config.crop_size * state.scale
             patch, window = sample_patch(
@@ -223,6 +259,8 @@ class Tracker:
         with clock.stage("learn"):
             if hard_negative or (target.frames - 1) % config.classifier.update_every == 0:
                 target.classifier.update(target.memory)
+        if self._keep_details:
+            self._details = FrameDetails(patch, scores, location, self._climb)
         score = min(max(location.peak, 0.0), 1.0)
         return TrackOutput(target.state.box_xywh, score, _STATUS[location.outcome])
 
@@ -232,8 +270,10 @@ class Tracker:
         """The box that climbs highest from around ``center_xy``; the old size there when none is sound."""
         config, old = self.config, target.state
         start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), dtype=torch.float32, device=self.device)
-        boxes = start_boxes(start, config.refinement, target.generator)
-        boxes, ranking = refine(energy, boxes, config.refinement, upstream=config.upstream_compat)
+        starts = start_boxes(start, config.refinement, target.generator)
+        boxes, ranking = refine(energy, starts, config.refinement, upstream=config.upstream_compat)
+        if self._keep_details:
+            self._climb = Climb(starts, boxes, ranking)
         best = select_box(boxes, ranking, config.refinement)
         if best is None:
             # pytracking returns to the previous frame's position here and forgets what the classifier found.

@@ -24,7 +24,8 @@ class Benchmark:
         official_count: how many there should be; None where anything goes (folder, vot).
         runs: how many runs of a tracker with random parts the field averages.
         metrics: name of the flavour of scores that the field cites for it (``evaluation.scoring``).
-        problems: what is missing or short, one sentence each, the sequence named; those sequences are left out.
+        problems: what is missing, short or cut, one sentence each, the sequence named. What a sentence does not say to
+            be cut is left out.
     """
 
     name: str

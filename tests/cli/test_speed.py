@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ebm_tracker.cli import loader_benchmark, main, training_benchmark
+from ebm_tracker.cli import loader_benchmark, main, scoring_benchmark, training_benchmark
 from ebm_tracker.cli.benchmark import machine_text, stage_time, write_figures
 from ebm_tracker.cli.memory import peak_memory_mb, resident_memory_mb
 from ebm_tracker.training.data.decoder_speed import DecoderSpeed
@@ -74,6 +74,7 @@ def test_tracker_without_profile(tracker: Any) -> None:
         (["--of", "training", "--preset", "default"], "--preset goes with --of tracker (got --of training)"),
         (["--of", "training", "--size", "64x48"], "--size goes with --of tracker or loader (got --of training)"),
         (["--of", "loader", "--device", "cpu"], "--device goes with --of tracker or training (got --of loader)"),
+        (["--of", "scoring", "--frames", "9"], "--frames goes with --of tracker (got --of scoring)"),
         (["--workers", "2"], "--workers goes with --of loader (got --of tracker)"),
     ],
 )
@@ -121,6 +122,18 @@ def test_of_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_of_scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    few = partial(scoring_benchmark.time_scoring, 2, 1)
+    monkeypatch.setattr(scoring_benchmark, "time_scoring", few)
+    path = tmp_path / "scoring.json"
+    assert main(["speed", "--of", "scoring", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert (report["sequences"], report["frames"]) == (2, 3085 + 553)
+    assert [row["metrics"] for row in report["ours"]][:2] == ["pytracking", "got10k"]
+    printed = capsys.readouterr().out
+    assert "seconds to score 2 sequences with 3,638 frames" in printed and str(path.resolve()) in printed
+
+
 def test_json_of_a_decoder_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +153,7 @@ def test_help_does_not_import_torch() -> None:
     code = "import sys, ebm_tracker.cli as c; c.main(['speed', '--help']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "--of {tracker,training,loader}" in done.stdout and done.stdout.splitlines()[-1] == "False"
+    assert "--of {tracker,training,loader,scoring}" in done.stdout and done.stdout.splitlines()[-1] == "False"
 
 
 def test_figures_without_a_file_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 
+from ebm_tracker.splits import lasot_test_names, lasot_train_names
 from ebm_tracker.training.data.archive import member_names
 from ebm_tracker.training.data.index import IndexBuilder
 from ebm_tracker.training.data.index_cache import IndexKey, open_index, stamp_of, stamp_paths
@@ -32,7 +32,6 @@ from ebm_tracker.video import natural_key
 SPLITS = ("train", "test", "all")
 MISSING = "sequences of the split that are not there"
 BAD_ARCHIVES = "archives that cannot be read"
-VIDEOS_PER_CLASS = 20
 FILES = ("groundtruth.txt", "full_occlusion.txt", "out_of_view.txt")
 
 _NAME = re.compile(r"([^/]+)-\d+")
@@ -42,12 +41,6 @@ _ALTERNATIVES = (
     Alternative(_PLACE, r"\1.zip", r"\1/\2/\3"),
     Alternative(_PLACE, r"\1.zip", r"\2/\3"),
 )
-
-
-def lasot_test_names() -> tuple[str, ...]:
-    """The 280 videos of the official test split, class by class."""
-    text = resources.files("ebm_tracker.training.data").joinpath("lists/lasot_testing.txt").read_text(encoding="utf-8")
-    return tuple(text.split())
 
 
 def open_lasot(
@@ -134,8 +127,7 @@ def _chosen(videos: set[str], split: str) -> list[str]:
 
 
 def _official(split: str) -> set[str]:
-    classes = {_class_of(name) for name in lasot_test_names()}
-    return set(_chosen({f"{c}-{n}" for c in classes for n in range(1, VIDEOS_PER_CLASS + 1)}, split))
+    return set(_chosen({*lasot_test_names(), *lasot_train_names()}, split))
 
 
 def _add(builder: IndexBuilder, store: FileStore, video: str) -> None:

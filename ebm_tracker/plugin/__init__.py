@@ -1,0 +1,1 @@
+"""Between this package and a checkout of pytracking, both ways; nothing of theirs is imported before a call."""

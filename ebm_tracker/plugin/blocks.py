@@ -1,0 +1,52 @@
+"""What the tracker shows in pytracking's visdom viewer: score map, refined boxes, status, and the tracked box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ebm_tracker.tracking import Tracker, TrackOutput
+from ebm_tracker.tracking.tracker import FrameDetails
+
+
+def show_frame(visdom: Any, tracker: Tracker, output: TrackOutput, frame_number: int, label: str = "") -> None:
+    """Hands one frame's pictures to the viewer: ``Status`` from debug level 1, ``Score Map`` from 2, ``Boxes`` (start
+    boxes, refined boxes and their energies, on the crop) from 3. ``label``: after a title, to tell objects apart."""
+    details = tracker.details
+    visdom.register(_status(tracker, output, frame_number, details), "info_dict", 1, f"Status{label}")
+    if details is None:
+        return
+    # Copies: pytracking's viewer changes in place, which torch refuses for tensors of inference mode.
+    visdom.register(details.scores.cpu().clone(), "heatmap", 2, f"Score Map{label}")
+    if details.climb is not None:
+        climb = details.climb
+        shown = (details.patch[0], climb.start_xywh, climb.final_xywh, climb.energies)
+        visdom.register(tuple(tensor.cpu().clone() for tensor in shown), "bbreg", 3, f"Boxes{label}")
+
+
+def _status(tracker: Tracker, output: TrackOutput, number: int, details: FrameDetails | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "frame_num": number,
+        "max_score": output.score,
+        "flag": output.status.value if details is None else details.location.outcome.value,
+        "status": output.status.value,
+        "seed": tracker.seed,
+    }
+    if details is not None:
+        found["second_score"] = details.location.second
+        found["best_energy"] = None if details.climb is None else float(details.climb.energies.max())
+    return found
+
+
+def flat_boxes(boxes: Any) -> list[list[float]]:
+    """Boxes as pytracking passes them for drawing: None, one box, a list of boxes, or either by object id."""
+    if boxes is None:
+        return []
+    if isinstance(boxes, Mapping):
+        return [box for value in boxes.values() for box in flat_boxes(value)]
+    values = boxes.tolist() if hasattr(boxes, "tolist") else boxes
+    if len(values) == 4 and all(np.isscalar(v) or getattr(v, "ndim", None) == 0 for v in values):
+        return [[float(v) for v in values]]
+    return [box for value in values for box in flat_boxes(value)]

@@ -1,0 +1,1 @@
+"""How toolkits turn boxes into figures: one module for each, never mixed silently."""

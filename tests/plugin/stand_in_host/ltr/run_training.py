@@ -1,0 +1,1 @@
+"""A landmark: `ebm plugin install --ltr` looks for this file."""

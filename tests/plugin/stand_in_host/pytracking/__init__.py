@@ -1,0 +1,1 @@
+"""The host of the tests, see README.md beside this package."""

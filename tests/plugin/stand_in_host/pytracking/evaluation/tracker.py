@@ -1,0 +1,1 @@
+"""A landmark: `ebm plugin` looks for this file."""
