@@ -5,8 +5,7 @@
     out = tracker.track(next_frame)  # out.box_xywh, out.score, out.status
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: it would hide the module of that name.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -114,7 +114,20 @@ def test_no_warning_when_lengths_fit(boxes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1,2,3,4\n", " 1.50,  2 ,3e1,\t4\r\n\r\n5,nan,7,8", "1,2,3,4\n,,,\n5,6,7,8", "1,2,3,", ""]
+    "text",
+    [
+        "1,2,3,4\n",
+        " 1.50,  2 ,3e1,\t4\r\n\r\n5,nan,7,8",
+        "1,2,3,4\n,,,\n5,6,7,8",
+        "1,2,3,",
+        "",
+        "1\t-2\t3.125\t4\r\r5\t6\t7\t8\r",
+        "1,2,3,4\n\xa0\n \t\n5,6,7,8\n",
+        "1_0,2,3,inf\n",
+        "1,2,3,4,5\n1,2,3,4,5\n",
+        "1,2,3,4\n#,6,7,8\n",
+        "1,2,3,4 5\n",
+    ],
 )
 def test_the_short_way_for_plain_lines_gives_the_same(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def boxes_or_error() -> np.ndarray | str:

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-tree",
         metavar="NAME",
-        help="write a full-size tree of tiny made-up images: uav, trackingnet or got10k_test; needs --out",
+        help="write a full-size tree of tiny made-up images: uav, trackingnet or got10k_test; or folder: three short "
+        "drawn sequences to try things with; needs --out",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new or empty folder for --dry-tree")
 

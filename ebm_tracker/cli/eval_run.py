@@ -115,9 +115,9 @@ class Crew:
 
     def __str__(self) -> str:
         places = ", ".join(sorted({device for device in self.devices if device})) or "cpu"
-        each = f"{self.threads} thread{'s' if self.threads > 1 else ''}{' each' if self.workers > 1 else ''}"
+        each = f"{counted(self.threads, 'thread')}{' each' if self.workers > 1 else ''}"
         where = " of a Ray cluster" if self.engine is not None else ""
-        return f"{self.workers} worker{'s' if self.workers > 1 else ''}{where} on {places}, {each}"
+        return f"{counted(self.workers, 'worker')}{where} on {places}, {each}"
 
 
 def local_crew(args: argparse.Namespace, factory: TrackerFactory) -> Crew:
@@ -159,7 +159,7 @@ def _track(args: argparse.Namespace, factory: TrackerFactory, benchmark: Benchma
     folder = run_folder(args.out.absolute(), factory.tracker, factory.parameter)
     times = f" x {runs} runs" if runs > 1 else ""
     name = f"{factory.tracker} {factory.parameter}"
-    _say(console, f"{name} on {benchmark.title}: {len(benchmark.sequences)} sequences{times}, {crew}")
+    _say(console, f"{name} on {benchmark.title}: {counted(len(benchmark.sequences), 'sequence')}{times}, {crew}")
     _say(console, f"results go to {folder}{run_suffixes(runs, args.first_run)}")
     print_problems(console, benchmark)
     with open_display(console) as display:
@@ -219,8 +219,8 @@ def print_problems(console: Console, benchmark: Benchmark) -> None:
 
 def print_summary(console: Console, summary: Summary) -> None:
     """What became of the jobs, and where the results lie."""
-    parts = [f"{len(summary.done)} sequences tracked"]
-    parts += [f"{summary.skipped} were done before"] if summary.skipped else []
+    parts = [f"{counted(len(summary.done), 'sequence')} tracked"]
+    parts += [f"{summary.skipped} done before"] if summary.skipped else []
     parts += [f"{len(summary.failed)} failed"] if summary.failed else []
     parts += [f"{len(summary.busy)} in the hands of another run"] if summary.busy else []
     rest = summary.left - len(summary.failed) - len(summary.busy)
@@ -237,7 +237,8 @@ def print_summary(console: Console, summary: Summary) -> None:
         _say(console, f"another run has {names}: when it has ended, the same command looks again")
     if summary.bad_frames:
         count = sum(summary.bad_frames.values())
-        _say(console, f"{count} frames of {len(summary.bad_frames)} sequences could not be decoded")
+        sequences = counted(len(summary.bad_frames), "sequence")
+        _say(console, f"{counted(count, 'frame')} of {sequences} could not be decoded")
     for folder in summary.folders:
         _say(console, f"  {folder}")
 
@@ -249,6 +250,11 @@ def report_command(args: argparse.Namespace, folder: Path) -> str:
     words += ["--data", *args.data] if args.data else []
     words += ["--sequences", *args.sequences] if args.sequences else []
     return shlex.join(words)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 worker``, ``2 workers``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _say(console: Console, text: str) -> None:

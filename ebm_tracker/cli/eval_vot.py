@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from ebm_tracker.cli.trackers import add_tracker_flags, tracker_factory
-from ebm_tracker.cli.vot_tracker import add_entry_flags
+from ebm_tracker.cli.vot_entry import add_entry_flags
 from ebm_tracker.evaluation.metrics import overlaps
 from ebm_tracker.evaluation.synthetic import MovingTexture
 from ebm_tracker.evaluation.vot.client import TraxClient

@@ -14,12 +14,14 @@ from rich.text import Text
 from ebm_tracker.evaluation.report.formats import left_aligned
 from ebm_tracker.evaluation.report.tables import Figure, Table, cell_text
 
+_SLACK = 2  # rich measures tables without edges so much too narrow
+
 
 def print_table(console: Console, table: Table) -> None:
     """Prints the table with its notes below; best figures bold, published rows dim."""
     console.print(Text(table.title, style="bold"))
     shown = _rich_table(table)
-    wide = Measurement.get(console, console.options.update(max_width=1000), shown).maximum
+    wide = Measurement.get(console, console.options.update(max_width=1000), shown).maximum + _SLACK
     width = console.width
     if wide > width and console.is_terminal:
         shown = _rich_table(_without_spreads(table))  # the files have them

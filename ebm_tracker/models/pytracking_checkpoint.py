@@ -24,8 +24,13 @@ from ebm_tracker.models.energy_head import EnergyHead, HeadChannels
 from ebm_tracker.models.network import EnergyNetwork
 from ebm_tracker.models.torch_archive import Inert, StoredTensor, TorchFile, open_torch_file, printable
 
-_CLASSES = ("model_constructor.NetConstructor", "settings.Settings", "local.EnvironmentSettings")
-_CLASSES += ("stats.AverageMeter", "stats.StatValue")
+_CLASSES = (
+    "model_constructor.NetConstructor",
+    "settings.Settings",
+    "local.EnvironmentSettings",
+    "stats.AverageMeter",
+    "stats.StatValue",
+)
 INERT = tuple(f"{package}.{name}" for package in ("ltr.admin", "dlframework.common.utils") for name in _CLASSES)
 """What their trainer pickles besides tensors; `dlframework` is what `ltr` was called before its publication."""
 

@@ -46,7 +46,11 @@ class _NetConstructor:
         self.kwds = dict(arguments)
 
 
-class _Pickler(pickle._Pickler):  # the one in Python: the one in C imports each class to see whether the name is right
+# The one in Python: the one in C imports each class to see whether its name is right. It has no types.
+_PythonPickler: Any = pickle._Pickler
+
+
+class _Pickler(_PythonPickler):
     """Writes `_NetConstructor` as a class of `ltr` by its bare name."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
@@ -54,7 +58,7 @@ class _Pickler(pickle._Pickler):  # the one in Python: the one in C imports each
             self.write(pickle.GLOBAL + b"ltr.admin.model_constructor\nNetConstructor\n")
             self.memoize(obj)
         else:
-            super().save_global(obj, name)  # type: ignore[misc]
+            super().save_global(obj, name)
 
 
 def export_network(network: EnergyNetwork, path: str | Path, provenance: Mapping[str, Any]) -> str:

@@ -371,7 +371,7 @@ def _scan(path: Path, data: bytes) -> int:
         for count, (code, argument, place) in enumerate(pickletools.genops(data)):
             end = (place or 0) + 1
             tuples += code.name in _TUPLE_CODES
-            if code.name in _PUT_CODES and not 0 <= int(argument) <= count:
+            if code.name in _PUT_CODES and not 0 <= int(argument or 0) <= count:
                 raise _damaged(path, f"its pickle stores object {argument} as number {count} or earlier")
             if tuples > MAX_TUPLES:
                 raise WeightsError(f"{path.absolute()} holds more than {MAX_TUPLES} tuples: no checkpoint does")

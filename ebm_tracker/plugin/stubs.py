@@ -1,4 +1,4 @@
-"""The files by which a pytracking checkout finds this package: an import each, under a line that says whose they are."""
+"""The files by which a pytracking checkout finds this package: an import each, under a line that says whose it is."""
 
 from __future__ import annotations
 

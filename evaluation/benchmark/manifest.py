@@ -164,10 +164,10 @@ def _warnings(folder: Path, old: Manifest, new: Manifest, session: Session) -> l
     found = []
     if old.sessions and session.threads not in {s.threads for s in old.sessions}:
         threads = ", ".join(sorted({str(s.threads) for s in old.sessions}))
-        found.append(f"{folder} was begun with {threads} threads, now {session.threads}: boxes may differ in rounding")
+        found.append(f"{folder} was begun with {threads} CPU threads, now {session.threads}: rounding may differ")
     if old.sessions and session.device not in {s.device for s in old.sessions}:
         devices = ", ".join(sorted({s.device for s in old.sessions}))
-        found.append(f"{folder} was begun on {devices}, now {session.device}: boxes may differ in rounding")
+        found.append(f"{folder} was begun on {devices}, now {session.device}: rounding may differ")
     versions = {**(old.sessions[-1].versions if old.sessions else {}), **_version_facts(old)}
     now = {**session.versions, **_version_facts(new)}
     changed = [f"{key} {versions[key]} -> {now.get(key, 'none')}" for key in versions if versions[key] != now.get(key)]

@@ -29,8 +29,8 @@ _PART = re.compile(r"(_time|_object_presence_scores|_failed)?\.\d+\.part\.txt")
 @dataclass(frozen=True)
 class Tally:
     """Where the work stands. ``jobs``: to do in this session; ``frames``: in those, as far as it is known;
-    ``frames_done``: tracked in this session; ``frames_closed``: no longer to do, tracked or given up; ``in_hand``:
-    jobs that are being tracked."""
+    ``frames_done``: tracked in this session; ``frames_closed``: no longer to do, tracked or given up; ``seconds``:
+    since the first frame; ``in_hand``: jobs that are being tracked."""
 
     jobs: int
     jobs_closed: int
@@ -43,7 +43,7 @@ class Tally:
 
     @property
     def frames_per_second(self) -> float:
-        """Of all workers together, since the start; 0 before the first frame."""
+        """Of all workers together, since the first frame; 0 before it."""
         return self.frames_done / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -96,7 +96,7 @@ class WorkList:
         self._frames_closed = self._frames_done = 0
         self._jobs = len(self._waiting)
         self._known = [job.frame_count for job in self._waiting if job.frame_count]
-        self._started = time.monotonic()
+        self._first_frame_at: float | None = None
         self._looked_again = False
         self._said_no_locks = False
         self.skipped = len(jobs) - len(self._waiting)
@@ -139,6 +139,8 @@ class WorkList:
 
     def progress(self, job: Job, frames: int) -> None:
         """So many frames of the job are done."""
+        if self._first_frame_at is None:
+            self._first_frame_at = time.monotonic()
         before = self._frames_in_hand.get(job.name, 0)
         self._frames_in_hand[job.name] = frames
         self._frames_done += max(frames - before, 0)
@@ -207,7 +209,7 @@ class WorkList:
             frames_done=self._frames_done,
             frames_closed=self._frames_closed + sum(self._frames_in_hand.values()),
             failed=len(self.failed),
-            seconds=time.monotonic() - self._started,
+            seconds=0.0 if self._first_frame_at is None else time.monotonic() - self._first_frame_at,
             in_hand=tuple(self._locks),
         )
 

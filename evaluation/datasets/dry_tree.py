@@ -1,5 +1,5 @@
 """Full-size trees of benchmarks with tiny made-up images, to rehearse a whole run: all names and lengths, none of
-the data.
+the data. And "folder": three short drawn sequences that a tracker can really follow.
 
 Names and lengths of UAV123 are the official ones. Those of TrackingNet's and GOT-10k's test sets are not public in
 full, so they are made up, with the official number of sequences and, for TrackingNet, of frames.
@@ -22,6 +22,7 @@ from ebm_tracker.evaluation.datasets import got10k, trackingnet
 from ebm_tracker.evaluation.datasets.attributes import UAV_ORDER
 from ebm_tracker.evaluation.datasets.benchmark import BenchmarkError
 from ebm_tracker.evaluation.datasets.tables import table_of
+from ebm_tracker.evaluation.synthetic import MovingTexture
 from ebm_tracker.files import write_text_atomic
 
 SIZE_WH = (64, 48)
@@ -29,6 +30,8 @@ BOX_WH = (14.0, 10.0)
 TRACKINGNET_FRAMES = 225_589
 TRACKINGNET_RANGE = (96, 2368)
 GOT10K_RANGE = (51, 200)
+DRAWN_SIZE_WH = (320, 240)
+DRAWN_SEQUENCES, DRAWN_FRAMES = 3, 60
 ABSENT_EVERY = 3  # of UAV123's sequences, every third has rows of NaN
 OnSequence = Callable[[str, int, int], None]
 """Told the name, how many sequences are done, and how many there are."""
@@ -58,7 +61,7 @@ class _Pictures:
 
 
 def dry_tree(name: str, out: str | Path, on_sequence: OnSequence | None = None) -> int:
-    """Writes the tree of "uav", "trackingnet" or "got10k_test" into a new or empty folder.
+    """Writes the tree of "folder", "uav", "trackingnet" or "got10k_test" into a new or empty folder.
 
     Args:
         name: of the benchmark.
@@ -93,6 +96,19 @@ def moving_boxes(count: int, seed: int) -> Boxes:
 
 def _text(boxes: Iterable[Iterable[float]], digits: int) -> str:
     return "".join(",".join("NaN" if v != v else f"{v:.{digits}f}" for v in row) + "\n" for row in boxes)
+
+
+def _drawn(out: Path, on_sequence: OnSequence) -> int:
+    for number in range(DRAWN_SEQUENCES):
+        drawn = MovingTexture(DRAWN_SIZE_WH, DRAWN_FRAMES, seed=number)
+        home = out / f"drawn_{number + 1}"
+        (home / "img").mkdir(parents=True)
+        for index, frame in enumerate(drawn):
+            Image.fromarray(frame).save(home / "img" / f"{index + 1:04d}.jpg", quality=90)
+        boxes = (drawn.box_xywh(index) for index in range(DRAWN_FRAMES))
+        (home / "groundtruth.txt").write_text(_text(boxes, 0), encoding="utf-8")
+        on_sequence(home.name, number + 1, DRAWN_SEQUENCES)
+    return DRAWN_SEQUENCES * DRAWN_FRAMES
 
 
 def _uav(out: Path, on_sequence: OnSequence) -> int:
@@ -176,6 +192,7 @@ def _video_ids(count: int) -> list[str]:
 
 
 DRY_TREES: Mapping[str, Callable[[Path, OnSequence], int]] = {
+    "folder": _drawn,
     "uav": _uav,
     "trackingnet": _trackingnet,
     "got10k_test": _got10k_test,

@@ -133,7 +133,7 @@ def sequence_table(report: Report, section: Section) -> Table:
         frames = next(one.frames for one in judged if one is not None)
         rows.append(Row((sequence.name, Figure(frames), *(_main(one, figure) for one in judged))))
     # Each row is a contest of its own.
-    rows = [_mark_best_of_row(row, 2) for row in rows]
+    rows = [_mark_best_of_row(row, range(2, len(columns))) for row in rows]
     title = f"{report.benchmark.title}, {figure} by sequence ({section.flavour.title})"
     return Table(title, columns, tuple(rows), rule_notes(report, section))
 
@@ -142,16 +142,14 @@ def _main(judged: SequenceScores | None, figure: str) -> Cell:
     return None if judged is None else Figure(judged.figures[figure])
 
 
-def _mark_best_of_row(row: Row, first: int) -> Row:
-    values = [cell.value for cell in row.cells[first:] if isinstance(cell, Figure) and np.isfinite(cell.value)]
-    if len(row.cells) - first < 2 or not values:
+def _mark_best_of_row(row: Row, columns: Sequence[int]) -> Row:
+    """The row with the highest figure of these columns marked, if there are two columns at least."""
+    known = {i: cell for i in columns if isinstance(cell := row.cells[i], Figure) and np.isfinite(cell.value)}
+    if len(columns) < 2 or not known:
         return row
-    best = max(values)
-    cells = tuple(
-        Figure(cell.value, cell.spread, cell.value == best) if i >= first and isinstance(cell, Figure) else cell
-        for i, cell in enumerate(row.cells)
-    )
-    return Row(cells, row.published, row.partial)
+    best = max(cell.value for cell in known.values())
+    marked = {i: replace(cell, best=cell.value == best) for i, cell in known.items()}
+    return replace(row, cells=tuple(marked.get(i, cell) for i, cell in enumerate(row.cells)))
 
 
 def worst_table(report: Report, section: Section, scores: TrackerScores, count: int = WORST) -> Table:
@@ -209,12 +207,18 @@ def attribute_table(report: Report, section: Section) -> Table | None:
         return None
     figures = attribute_figures(report, section)
     columns = (Column("Attribute"), Column("Sequences", 0), *(Column(scores.name) for scores in section.trackers))
+    partial = [coverage(scores, report.benchmark).partial for scores in section.trackers]
+    rivals = [2 + i for i, is_partial in enumerate(partial) if all(partial) or not is_partial]
     rows = []
     for attribute, by_tracker in figures.items():
         cells = (_figure(by_tracker[scores.name]) for scores in section.trackers)
-        rows.append(_mark_best_of_row(Row((attribute, Figure(counts[attribute]), *cells)), 2))
+        rows.append(_mark_best_of_row(Row((attribute, Figure(counts[attribute]), *cells)), rivals))
     title = f"{report.benchmark.title}, {section.main_figure} by attribute ({section.flavour.title})"
-    return Table(title, columns, tuple(rows), rule_notes(report, section))
+    notes = rule_notes(report, section)
+    if any(partial):
+        names = ", ".join(s.name for s, is_partial in zip(section.trackers, partial, strict=True) if is_partial)
+        notes = (*notes, f"Figures of {names} are over those of these sequences that have a result.")
+    return Table(title, columns, tuple(rows), notes)
 
 
 def timing_of(runs: Sequence[RunFacts]) -> Timing:

@@ -79,19 +79,24 @@ def write_entry(directory: Path, entry: TrackerEntry) -> Path:
     Raises WorkspaceError for a file that is no ini file.
     """
     path = directory / REGISTRY_NAME
-    text = _read(path)
-    own = re.compile(rf"^\[{entry.identifier}\][^\n]*\n.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
-    section = entry_text(entry)
-    match = own.search(text)
-    if match is not None:
-        tail = "\n" if text[match.end() :].startswith("[") else ""
-        text = text[: match.start()] + section + tail + text[match.end() :]
-    else:
-        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-        text = f"{text}{gap}{section}"
+    before, after = _around_section(_read(path), entry.identifier)
+    text = before + entry_text(entry) + after
     directory.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, text)
     return path
+
+
+def _around_section(text: str, identifier: str) -> tuple[str, str]:
+    """What stands before and after the section, comments above the next one included; all, when there is none."""
+    lines = text.splitlines(keepends=True)
+    headings = [k for k, line in enumerate(lines) if line.startswith("[")]
+    start = next((k for k in headings if lines[k].strip() == f"[{identifier}]"), None)
+    if start is None:
+        return (text if not text or text.endswith("\n") else f"{text}\n") + ("\n" if text else ""), ""
+    end = next((k for k in headings if k > start), len(lines))
+    while end > start + 1 and lines[end - 1].lstrip()[:1] in ("", "#", ";"):
+        end -= 1
+    return "".join(lines[:start]), "".join(lines[end:])
 
 
 def read_command(directory: Path, identifier: str) -> list[str]:

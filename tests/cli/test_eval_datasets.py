@@ -79,7 +79,7 @@ def test_what_the_user_can_put_right(run: Run, mine: Path) -> None:
         (("uav", "--path", mine), "holds no sequence of UAV123"),
         (("--path", mine), "--path needs the NAME"),
         (("--dry-tree", "uav"), "--dry-tree needs --out"),
-        (("--dry-tree", "otb", "--out", mine / "new"), "a dry tree can be one of uav"),
+        (("--dry-tree", "otb", "--out", mine / "new"), "a dry tree can be one of folder, uav"),
         (("--dry-tree", "uav", "--out", mine), "must be a new or empty folder"),
         (("--out", mine), "--out is for --dry-tree"),
     ):

@@ -98,7 +98,7 @@ def test_started_again_it_skips_and_retries(
     factory.stand_in.interrupt_at = {}
     assert run(home, tmp_path, "--sequences", "walk") == 0
     assert run(home, tmp_path) == 0
-    assert "1 sequences tracked, 1 were done before" in capsys.readouterr().out
+    assert "1 sequence tracked, 1 done before" in capsys.readouterr().out
 
 
 def test_the_format_of_pytracking(factory: StandInFactory, home: Path, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def score(path: Path, metrics: str = "pytracking", of: Benchmark | None = None, truncate: bool = False) -> TrackerScores:
+def score(
+    path: Path, metrics: str = "pytracking", of: Benchmark | None = None, truncate: bool = False
+) -> TrackerScores:
     of = of or benchmark()
     return score_tracker(find_results(path), of, flavour(metrics, of.name), truncate=truncate)
 

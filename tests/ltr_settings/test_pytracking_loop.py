@@ -25,6 +25,7 @@ from ebm_tracker.ltr_settings.pytracking_loop import (
     LoopRecipe,
     build_loaders,
     build_network,
+    changed,
     log_density,
     read_image,
     stack_samples,
@@ -283,6 +284,37 @@ def test_a_run_trains_the_head_alone_and_writes_the_network(
     assert all(torch.allclose(a, b, rtol=0.05, atol=0.05) for a, b in zip(ours, loaded, strict=True))  # float16
     # Batch norms of the backbone moved, its weights did not: features differ from ImageNet's.
     assert not torch.allclose(before.eval().features(images)[0], loaded[0], rtol=0.05, atol=0.05)
+
+
+def test_a_variable_changes_the_recipe(
+    theirs: None, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backbone = settings.backbone_weights
+    del settings.backbone_weights
+    monkeypatch.setenv("EBM_BACKBONE_WEIGHTS", str(backbone))
+    monkeypatch.setenv("EBM_LTR_SET", "epochs=3 sigmas=0.1,0.4 learning_rate=2e-3")
+    path = train(settings, replace(ebm_tracking.RECIPE, **TINY))
+    (trainer,) = Trainer.made
+    assert len(trainer.rates) == 3 and trainer.rates[0] == pytest.approx(2e-3)
+    told = read_provenance(path)["recipe"]
+    assert (told["sigmas"], told["batch_size"]) == ([0.1, 0.4], 2)
+    # What their checkpoints get: text and plain values only.
+    assert settings.backbone_weights == str(backbone)
+    assert trainer.actor.net.info["backbone"] == "resnet18" and trainer.actor.net.info["recipe"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epoch=3", "EBM_LTR_SET: epoch=3 is no field=value of the recipe"),
+        ("epochs=many", "EBM_LTR_SET: epochs takes a value like 50 \\(got 'many'\\)"),
+        ("sigmas=a", r"sigmas takes a value like \(0\.05, 0\.5\) \(got 'a'\)"),
+    ],
+)
+def test_changes_that_are_none(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        changed(ebm_tracking.RECIPE, text)
+    assert changed(ebm_tracking.RECIPE, "") == ebm_tracking.RECIPE
 
 
 @pytest.mark.parametrize("name", ["ebm_tracking", "atom", "atom_star"])

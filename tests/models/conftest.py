@@ -128,8 +128,9 @@ def write_checkpoint() -> Write:
                 planted=planted,
             )
             module, _, function = (made_by or "").rpartition(".")
+            kwds = {"backbone_pretrained": True}
             constructor = filled(
-                classes["NetConstructor"], fun_name=function, fun_module=module, args=(), kwds={"backbone_pretrained": True}
+                classes["NetConstructor"], fun_name=function, fun_module=module, args=(), kwds=kwds
             )
             meter = filled(classes["AverageMeter"], avg=1.5, history=[2.0, 1.5], count=64)
             rate = filled(classes["StatValue"], val=1e-3, history=[1e-3])

@@ -93,7 +93,8 @@ def make(path: Path) -> nn.Module:
     net.load_state_dict({name: seeded(name, value, norms) for name, value in state.items()})
     settings = importlib.import_module("ltr.admin.settings").Settings()
     settings.env.workspace_dir, settings.env.lasot_dir = str(path.parent / "workspace"), "/home/somebody/lasot"
-    settings.module_name, settings.script_name, settings.project_path = "bbreg", "atom_prob_ml", "ltr/bbreg/atom_prob_ml"
+    settings.module_name, settings.script_name = "bbreg", "atom_prob_ml"
+    settings.project_path = "ltr/bbreg/atom_prob_ml"
     settings.description, settings.use_gpu = "ATOM with seeded weights", False
     actor = SimpleNamespace(net=net, to=lambda device: None)
     optimizer = torch.optim.Adam(net.bb_regressor.parameters(), lr=1e-3)

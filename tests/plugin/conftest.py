@@ -70,7 +70,7 @@ def write_local(checkout: Path, otb: Path) -> Path:
 
 
 def square_frames(count: int, second: bool = False) -> list[np.ndarray]:
-    """(120, 200, 3) uint8 RGB, no two channels alike; the square moves by (3, 2) from BOX. ``second``: one more, still."""
+    """(120, 200, 3) uint8 RGB, all channels differ; a square moves by (3, 2) from BOX. ``second``: one more, still."""
     values = np.random.RandomState(0)
     ground = values.randint(60, 120, (120, 200, 3), dtype=np.uint8)
     square = values.randint(0, 255, (10, 12, 3), dtype=np.uint8).repeat(3, 0).repeat(3, 1)

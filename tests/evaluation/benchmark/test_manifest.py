@@ -67,7 +67,7 @@ def test_only_what_differs_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "session", "words"),
     [
-        (MANIFEST, replace(SESSION, threads=4), "begun with 2 threads, now 4"),
+        (MANIFEST, replace(SESSION, threads=4), "begun with 2 CPU threads, now 4"),
         (MANIFEST, replace(SESSION, device="cuda"), "begun on cpu, now cuda"),
         (MANIFEST, replace(SESSION, versions={"numpy": "2.1"}), "numpy 2.0 -> 2.1"),
         (replace(MANIFEST, facts={"weights": "aa11", "code version": "2"}), SESSION, "code version 1 -> 2"),

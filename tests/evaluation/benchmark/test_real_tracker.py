@@ -63,14 +63,27 @@ def test_initialising_again_gives_the_boxes_of_a_new_tracker(
 def test_killed_twenty_times_it_ends_with_the_files_of_an_unbroken_run(
     made: ModuleType, shared_dir: Path, tmp_path: Path
 ) -> None:
+    for folder in sorted((shared_dir / "sequences").iterdir()):  # the first 30 frames of each
+        images = tmp_path / "data" / folder.name / "img"
+        images.mkdir(parents=True)
+        for image in sorted((folder / "img").iterdir())[:30]:
+            (images / image.name).symlink_to(image)
+        rows = (folder / "groundtruth.txt").read_text().splitlines(keepends=True)
+        (images.parent / "groundtruth.txt").write_text("".join(rows[:30]))
     words = [sys.executable, "-m", "ebm_tracker.cli", "eval", "run", "ebm", "default", "folder", "--threads", "1"]
-    words += ["--path", str(shared_dir / "sequences"), "--device", "cpu", "--workers", "2"]
+    words += ["--path", str(tmp_path / "data"), "--device", "cpu", "--workers", "2"]
+    start = time.monotonic()
     assert subprocess.run([*words, "--out", str(tmp_path / "unbroken")]).returncode == 0
+    whole = time.monotonic() - start
     rng = random.Random(0)
-    for _ in range(20):
+    for number in range(20):
         process = subprocess.Popen([*words, "--out", str(tmp_path / "out")], start_new_session=True)
-        time.sleep(rng.uniform(1, 12))
-        os.killpg(process.pid, signal.SIGKILL) if rng.random() < 0.5 else process.kill()
+        time.sleep(rng.uniform(0, 0.8 * whole))
+        if number % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
         process.wait()
     assert subprocess.run([*words, "--out", str(tmp_path / "out")]).returncode == 0
     assert made.files_of(tmp_path / "out") == made.files_of(tmp_path / "unbroken")
+    assert len(made.files_of(tmp_path / "out")) == 12

@@ -15,6 +15,7 @@ from ebm_tracker.evaluation.datasets.benchmark import BenchmarkError
 from ebm_tracker.evaluation.datasets.dry_tree import DRY_TREES, SIZE_WH, dry_tree, moving_boxes
 from ebm_tracker.evaluation.datasets.registry import open_benchmark
 from ebm_tracker.evaluation.datasets.tables import TableRow
+from ebm_tracker.evaluation.synthetic import MovingTexture
 
 
 def test_uav_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,21 @@ def test_refusals(tmp_path: Path) -> None:
     for out in (tmp_path / "data", tmp_path / "data/mine.txt"):
         with pytest.raises(BenchmarkError, match="must be a new or empty folder"):
             dry_tree("uav", out)
-    with pytest.raises(BenchmarkError, match="one of uav, trackingnet, got10k_test"):
+    with pytest.raises(BenchmarkError, match="one of folder, uav, trackingnet, got10k_test"):
         dry_tree("lasot", tmp_path / "new")
-    assert set(DRY_TREES) == {"uav", "trackingnet", "got10k_test"}
+    assert set(DRY_TREES) == {"folder", "uav", "trackingnet", "got10k_test"}
     assert isinstance(module.table_of("uav")[0], TableRow)
+
+
+def test_the_drawn_folder_shows_the_object_at_its_boxes(tmp_path: Path) -> None:
+    assert dry_tree("folder", tmp_path / "drawn") == 180
+    benchmark = open_benchmark("folder", tmp_path / "drawn")
+    assert [s.name for s in benchmark.sequences] == ["drawn_1", "drawn_2", "drawn_3"] and not benchmark.problems
+    sequence = benchmark.sequences[1]
+    drawn = MovingTexture((320, 240), 60, seed=1)
+    assert sequence.truth_xywh is not None
+    np.testing.assert_array_equal(sequence.truth_xywh, [drawn.box_xywh(i) for i in range(60)])
+    frame = list(sequence.frames)[59]
+    assert frame is not None
+    distances = [np.abs(frame.astype(int) - drawn.frame(i)).mean() for i in range(60)]
+    assert np.argmin(distances) == 59 and distances[59] < 2.5  # JPEG

@@ -174,7 +174,9 @@ def test_pytracking_does_not_read_the_labels_of_got10k(with_truth: Make) -> None
     assert flavour("pytracking", "lasot_train").judge(boxes, sequence).figures["OP50"] == 50
 
 
-@pytest.mark.parametrize(("metrics", "benchmark"), [("pytracking", "lasot"), ("lasot", "lasot"), ("got10k", "got10k_val")])
+@pytest.mark.parametrize(
+    ("metrics", "benchmark"), [("pytracking", "lasot"), ("lasot", "lasot"), ("got10k", "got10k_val")]
+)
 def test_too_few_flags(metrics: str, benchmark: str, with_truth: Make) -> None:
     sequence = with_truth([BOX] * 4, visible=[True] * 3, name="odd")
     with pytest.raises(ScoringError, match="odd has 4 true boxes but 3 flags"):

@@ -199,8 +199,10 @@ def write_numbers(make: RandomBoxes, folder: Path) -> None:
             ],
         },
     }
-    lines = json.dumps(numbers, separators=(",", ":")).replace('{"truth"', '\n{"truth"').replace('"got10k_val"', '\n"got10k_val"')
-    NUMBERS.write_text(lines + "\n")
+    text = json.dumps(numbers, separators=(",", ":"))
+    for start in ('{"truth"', '"got10k_val"'):
+        text = text.replace(start, f"\n{start}")
+    NUMBERS.write_text(text + "\n")
 
 
 if __name__ == "__main__":

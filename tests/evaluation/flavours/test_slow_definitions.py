@@ -15,6 +15,7 @@ from ebm_tracker.evaluation.sequences import TrackingSequence
 Make = Callable[..., TrackingSequence]
 RandomBoxes = Callable[..., tuple[np.ndarray, np.ndarray]]
 Row = list[float]
+Values = list[float | None]
 
 T21 = [0.05 * i for i in range(20)] + [1.0]
 T51 = list(range(51))
@@ -110,7 +111,7 @@ def got10k_otb_frames(predicted: list[Row], truth: list[Row]) -> list[Frame]:
     return frames
 
 
-def counted(values: list[float | None], thresholds: list[float], compare: Callable[[float, float], bool]) -> list[float]:
+def counted(values: Values, thresholds: list[float], compare: Callable[[float, float], bool]) -> list[float]:
     """Shares of all frames; None counts nowhere. NaN compares False with everything."""
     return [sum(v is not None and compare(v, t) for v in values) / len(values) for t in thresholds]
 

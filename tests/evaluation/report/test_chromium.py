@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ def dump(browser: str, tmp_path: Path) -> Any:
             f"--user-data-dir={tmp_path / 'profile'}",
             "--enable-logging=stderr",
             "--window-size=1000,800",
-            "--virtual-time-budget=5000",
+            "--virtual-time-budget=9000",
             "--dump-dom",
             f"{page.absolute().as_uri()}{fragment}",
         ]
@@ -79,7 +80,57 @@ def test_an_address_leads_to_a_frame(tiny: Any, dump: Any) -> None:
     assert complaints == []
     assert stage(document) == {"sequence": "dog", "frame": "3", "count": "5", "boxes": "3", "picture": "drawn"}
     assert re.search(r'<output data-tracker="1"[^>]*>0.50</output>', document)
-    assert '<canvas id="curves" class="curves" aria-hidden="true" data-frame="3"' in document
+    assert re.search(r'<canvas id="curves"[^>]* data-frame="3"', document)
+
+
+HANDS = """
+const said = [];
+const stage = document.getElementById("stage"), slider = document.getElementById("slider");
+const press = (key, shiftKey) => stage.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, bubbles: true }));
+const click = (selector) => document.querySelector(selector).click();
+const steps = [
+  () => press("ArrowRight"),
+  () => press("ArrowRight", true), // ten on: stops at the last
+  () => press("Home"),
+  () => press("]"),
+  () => click("#toggles input"),
+  () => click("#list li:last-child button"),
+  () => Object.assign(slider, { value: 2 }).dispatchEvent(new Event("input")),
+  () => press(" "),
+  () => click("#scores th:nth-child(2) button"),
+  () => click("#scores th:nth-child(2) button"),
+];
+steps.forEach((step, i) => setTimeout(() => {
+  step();
+  setTimeout(() => said.push(`${stage.dataset.sequence} ${stage.dataset.frame} ${stage.dataset.boxes}`), 400);
+}, 500 * (i + 1)));
+setTimeout(() => {
+  const first = document.querySelector("#scores tbody th").textContent.trim();
+  document.title = JSON.stringify([said, first, document.getElementById("play").textContent]);
+}, 500 * (steps.length + 3));
+"""
+
+
+@pytest.mark.usefixtures("quick_plots")
+def test_keys_buttons_and_headings_do_what_they_say(tiny: Any, dump: Any) -> None:
+    out = tiny.root / "report"
+    write_report(tiny.report(), out)
+    page = out / "index.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{HANDS}</script></body>"))
+    document, complaints = dump(page)
+    assert complaints == []
+    said, first_row, play = json.loads(unescape(re.findall(r"<title>(.*?)</title>", document)[0]))
+    assert said[:7] == [
+        "car #1 1 3",
+        "car #1 4 3",
+        "car #1 0 3",
+        "dog 0 3",
+        "dog 0 2",  # the first tracker is hidden
+        "kite 0 1",  # where the second has no result
+        "kite 2 1",
+    ]
+    assert play == "Pause"  # it plays; frames go on only where a display asks for them
+    assert first_row.startswith("ours half")  # the second click on a heading puts the lowest first
 
 
 @pytest.mark.usefixtures("quick_plots")

@@ -129,6 +129,12 @@ def test_attributes_average_over_their_sequences(tiny: Any, write_result: Callab
     table = attribute_table(report, report.sections[0])
     assert table is not None
     assert texts(table) == [["OCC", "2", "95.2", f"{HALF / 2:.1f}"], ["SV", "1", "95.2", "47.6"]]
+    assert "Figures of ours half are over those" in table.notes[-1]
+    assert not any(cell.best for row in table.rows for cell in row.cells if isinstance(cell, Figure))
+    two = gather_report(tiny.benchmark.only(["car #1", "dog"]), tiny.results, ("plain",))
+    both = attribute_table(replace(two, benchmark=replace(two.benchmark, official_count=None)), two.sections[0])
+    assert both is not None and len(both.notes) == 1
+    assert [cell.best for cell in both.rows[0].cells if isinstance(cell, Figure)] == [False, True, False]
     bare = replace(tiny.benchmark, sequences=tuple(replace(s, attributes=()) for s in tiny.benchmark.sequences))
     plain = gather_report(bare, tiny.results, ("plain",))
     assert attribute_table(plain, plain.sections[0]) is None
