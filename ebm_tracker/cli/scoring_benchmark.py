@@ -227,9 +227,9 @@ def print_scoring_report(console: Console, speed: ScoringSpeed) -> None:
     if speed.ratios is None:
         console.print("The got10k toolkit is not installed, so there is nothing to compare with.", soft_wrap=True)
         return
-    arrays, files = speed.ratios
+    in_memory, from_files = speed.ratios
     console.print(
-        f"The got10k toolkit takes {arrays:.1f} times as long as ours of that name in memory, {files:.1f} times from "
-        f"files; figures differ by at most {speed.largest_difference:.1g} percent points.",
+        f"The got10k toolkit takes {in_memory:.1f} times as long as ours of that name in memory, {from_files:.1f} times "
+        f"from files; figures differ by at most {speed.largest_difference:.1g} percent points.",
         soft_wrap=True,
     )

@@ -106,11 +106,12 @@ def build_run_tracker_parser() -> argparse.ArgumentParser:
     pytracking's own."""
     from ebm_tracker.cli import dataset_mode  # these two import this module
     from ebm_tracker.cli.parser import OneLineParser
+    from ebm_tracker.cli.trackers import KNOWN
 
     text = f"{(__doc__ or '').rstrip()}\n\nWith --dataset_name it tracks a whole benchmark, on --threads processes."
     parser = OneLineParser(prog="run_tracker.py", description=text)
     parser.add_argument(
-        "tracker_name", nargs="?", default="ebm", help=f"ebm; with --dataset_name one of {dataset_mode.KNOWN}"
+        "tracker_name", nargs="?", default="ebm", help=f"ebm; with --dataset_name one of {KNOWN}"
     )
     parser.add_argument("preset", metavar="tracker_param", nargs="?", default="default", help=preset_help())
     add_flags(parser, threads=dataset_mode.worker_count)

@@ -142,7 +142,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key).float() for key in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path.absolute()} is not a readable .safetensors file: {error}") from error
+        theirs = path.suffix in (".pth", ".pt", ".tar")
+        hint = " (`ebm weights convert` reads pytracking's checkpoints)" if theirs else ""
+        raise WeightsError(f"{path.absolute()} is not a readable .safetensors file: {error}{hint}") from error
     try:
         architecture = json.loads(metadata.get(METADATA_KEY, ""))
     except json.JSONDecodeError:

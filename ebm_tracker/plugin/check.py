@@ -21,6 +21,14 @@ from ebm_tracker.plugin.settings_check import settings_findings
 from ebm_tracker.plugin.stubs import PluginError, check_checkout, recipe_names, stub_version, stubs
 from ebm_tracker.version import __version__
 
+# The module path of `python pytracking/run_tracker.py`: the script's folder first, the checkout last.
+LAUNCH = """\
+import os, runpy, sys
+sys.path[0] = os.path.join(sys.argv[2], "pytracking")
+sys.path.append(sys.argv[2])
+sys.argv[:] = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 PROBE_SECONDS = 600  # torch from a cold network disk
 
 # In the order in which a run meets them: (module, how to get it, what needs it).
@@ -42,7 +50,7 @@ TRAINING_MODULES = (
     ("tqdm", PIP + "tqdm", "ltr.dataset imports it"),
     ("torch.utils.tensorboard", PIP + "tensorboard", "ltr.trainers imports it"),
 )
-VOT_MODULE = ("trax", PIP + '"vot-trax<4"', "only pytracking's run_vot2020 needs it")
+VOT_MODULE = ("trax", PIP + '"vot-trax<4"', "only run_vot2020 of its run_vot.py needs it")
 THEIRS = ("timm", "tikzplotlib", "spatial_correlation_sampler")
 TURBOJPEG = "apt-get install libturbojpeg0   # Ubuntu: libturbojpeg"
 NO_GUI = (
@@ -98,7 +106,7 @@ def _names(training: bool) -> list[str]:
 
 def _ask(place: _Place, step: str, names: Sequence[str] = ()) -> dict[str, Any]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
-    command = [place.python, probe.__file__, str(place.checkout), step, *names]
+    command = [place.python, "-c", LAUNCH, probe.__file__, str(place.checkout), step, *names]
     try:
         done = subprocess.run(
             command, cwd=place.checkout, env=environment, capture_output=True, text=True, timeout=PROBE_SECONDS
@@ -191,7 +199,9 @@ def _stub_findings(place: _Place) -> Iterator[Finding]:
             said = f"is of version {version} of the plugin, this is {__version__}"
             yield Finding(False, f"{path} {said if version != __version__ else 'has been changed'}", mend)
     if missing:
-        yield Finding(True, f"the plugin is not installed in the checkout: {', '.join(missing)} missing", mend)
+        more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
+        what = f"files of the plugin are not in the checkout: {', '.join(missing[:2])}{more}"
+        yield Finding(True, what, mend)
 
 
 def _run_findings(place: _Place) -> Iterator[Finding]:
@@ -224,9 +234,8 @@ def _notes(place: _Place, imported: dict[str, Any]) -> Iterator[Finding]:
         what = "no visdom server answers at 127.0.0.1:8097; --debug 1 and above needs one (it downloads files)"
         yield Finding(False, what, place.command("{python} -m visdom.server"))
     name, how, why = VOT_MODULE
-    trax = modules[name]
-    if not trax["found"]:
-        yield Finding(False, f"module {name} is missing: {why}", place.command(how))
+    if problem := _problem(name, modules[name]):
+        yield Finding(False, f"{problem}: {why}", place.command(how))
     lacking = [name for name in THEIRS if not modules[name]["found"]]
     if not any((place.checkout / "ltr" / "external" / "PreciseRoIPooling").glob("*")):
         lacking.append("ltr/external/PreciseRoIPooling")

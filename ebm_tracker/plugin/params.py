@@ -192,10 +192,9 @@ def calling_run_id() -> int | None:
     """
     frame = sys._getframe(1)
     for _ in range(_CALLERS_ABOVE):
-        host = frame.f_locals.get("self")
+        host: Any = frame.f_locals.get("self")
         if hasattr(host, "run_id") and hasattr(host, "parameter_name"):
-            number: Any = host.run_id
-            return None if number is None else int(number)
+            return None if host.run_id is None else int(host.run_id)
         if frame.f_back is None:
             break
         frame = frame.f_back

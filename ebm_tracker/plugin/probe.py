@@ -5,6 +5,8 @@ triggers pytracking's ``env_settings()`` before ``local.py`` was tried by itself
 opened for writing while it runs: pytracking overwrites a ``local.py`` that fails.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import io
@@ -14,29 +16,28 @@ import sys
 import traceback
 import types
 from contextlib import redirect_stderr, redirect_stdout
+from typing import Any, Dict  # noqa: UP035 - Python 3.8 evaluates the alias
+
+Answer = Dict[str, Any]  # noqa: UP006
 
 IMPORT, SETTINGS, STUBS = "import", "settings", "stubs"
 
 
-def main(checkout, step, names):
+def main(checkout: str, step: str, names: list[str]) -> Answer:
     """One step of the check for the checkout: a dictionary."""
-    inner = "ltr" if step.endswith("ltr") else "pytracking"
-    # As `python pytracking/run_tracker.py` has it: the script's folder first, the checkout last.
-    sys.path[0] = os.path.join(checkout, inner)
-    sys.path.append(checkout)
     sys.dont_write_bytecode = True
     _forbid_writing(checkout)
     if step == IMPORT:
         return {"modules": {name: probe_module(name) for name in names}, "facts": facts()}
     if step.startswith(SETTINGS):
-        return local_settings(checkout, inner)
+        return local_settings(checkout, "ltr" if step.endswith("ltr") else "pytracking")
     return {"modules": {name: _import(name) for name in names}}
 
 
-def _forbid_writing(checkout):
+def _forbid_writing(checkout: str) -> None:
     root = os.path.join(os.path.realpath(checkout), "")
 
-    def refuse(event, arguments):
+    def refuse(event: str, arguments: Any) -> None:
         if event != "open" or isinstance(arguments[0], int):  # a number: opened before
             return
         writes = (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")) or (
@@ -48,7 +49,7 @@ def _forbid_writing(checkout):
     sys.addaudithook(refuse)
 
 
-def probe_module(name):
+def probe_module(name: str) -> Answer:
     """Where the module comes from and whether it can be imported; ``pytracking`` and ``ltr`` are only looked for."""
     try:
         spec = importlib.util.find_spec(name)
@@ -63,30 +64,31 @@ def probe_module(name):
     return dict(_import(name), found=True, origin=origin)
 
 
-def _import(name):
+def _import(name: str) -> Answer:
     """Imports the module; what it prints is kept from the JSON. ``error``: None, or one line."""
     said = io.StringIO()
     try:
         with redirect_stdout(said), redirect_stderr(said):
             module = importlib.import_module(name)
-            problem = _try_out(name, module)
+            _try_out(name, module)
     except BaseException as error:
         return {"error": one_line(error), "missing": getattr(error, "name", None)}
-    return {"error": problem, "version": str(getattr(module, "__version__", ""))}
+    return {"error": None, "version": str(getattr(module, "__version__", ""))}
 
 
-def _try_out(name, module):
+def _try_out(name: str, module: Any) -> None:
     """What an import alone does not show: a shared library, a function that is asked for."""
     if name == "jpeg4py":
         importlib.import_module("jpeg4py._cffi").initialize()
+    if name == "trax" and hasattr(module, "wrap_objects"):
+        raise RuntimeError("vot-trax 4, whose server takes other arguments than pytracking gives")
     if name.startswith("pytracking.tracker."):
         module.get_tracker_class()
     if name.startswith("pytracking.parameter."):
         module.parameters()
-    return None
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
     """Type and message of the error, with the line of the file that raised it."""
     text = " ".join(str(error).split()) or "no message"
     place = ""
@@ -99,9 +101,9 @@ def one_line(error):
     return f"{type(error).__name__}: {text}{place}"
 
 
-def facts():
+def facts() -> Answer:
     """OpenCV's windows, a display, a viewer's server."""
-    found = {"python": sys.version.split()[0], "executable": sys.executable, "gui": None}
+    found: Answer = {"python": sys.version.split()[0], "executable": sys.executable, "gui": None}
     try:
         cv2 = importlib.import_module("cv2")
         lines = cv2.getBuildInformation().splitlines()
@@ -115,7 +117,7 @@ def facts():
     return found
 
 
-def _answers(port):
+def _answers(port: int) -> bool:
     import socket
 
     try:
@@ -125,7 +127,7 @@ def _answers(port):
     return True
 
 
-def local_settings(checkout, inner):
+def local_settings(checkout: str, inner: str) -> Answer:
     """Runs ``local.py`` by itself: what it sets, or why it fails.
 
     Its only import is a class of a file that needs nothing else, so packages are stood in for and their own imports,

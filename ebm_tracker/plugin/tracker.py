@@ -81,6 +81,8 @@ class EbmTracker:
         starts = starting_boxes(info or {})
         if SINGLE in self._trackers and starts is not None and SINGLE not in starts:
             starts = None  # in mode `parallel` every object is told of the others' starts
+        if starts and SINGLE in starts:
+            self._trackers.clear()
         if not self._trackers and not starts:
             raise RuntimeError("call initialize(image, info) before track, or give init_bbox in its info")
         self._frame_number += 1

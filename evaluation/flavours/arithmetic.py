@@ -65,7 +65,5 @@ def trapezoid_area(curve: Values) -> float:
 
 def previous_rows(boxes_xywh: Boxes, bad: NDArray[np.bool_]) -> Boxes:
     """The boxes with bad rows replaced by the last row before them that is not bad; the first row always stays."""
-    good = ~bad
-    good[:1] = True
-    source = np.maximum.accumulate(np.where(good, np.arange(len(good)), 0))
+    source = np.maximum.accumulate(np.where(bad, 0, np.arange(len(bad))))
     return boxes_xywh[source]

@@ -57,12 +57,17 @@ def prepare_submission(
     sequences = expected_sequences(server, benchmark)
     if sequences is None:
         sequences = sequences_named_by(path.name for path in folders[0].glob("*.txt"))
-    gathered = _Gathered(server, folders, deterministic)
+    single = len(folders) < server.repetitions and not any(
+        len(_files_of(folders[0], sequence)) > 1 for sequence in sequences
+    )
+    gathered = _Gathered(server, folders, fill=single)
     for sequence in sequences:
         gathered.add(sequence)
     findings = check_members(
         server, gathered.members, sequences, shown=gathered.shown, known_problems=gathered.problems
     )
+    if single and not (deterministic and len(folders) == 1):
+        findings.problems.insert(0, _too_few_runs(server, folders))
     members = gathered.members
     if partial:
         members, findings = _without_the_bad(server, members, sequences, findings)
@@ -91,13 +96,25 @@ def _folders_of(server: Server, results: TrackerResults) -> tuple[tuple[Path, ..
     return used, [f"there are {len(folders)} runs, of which the first {len(used)} are packed, {names}"]
 
 
+def _too_few_runs(server: Server, folders: tuple[Path, ...]) -> str:
+    have = str(folders[0]) if len(folders) == 1 else f"{folders[0]} to {folders[-1].name}"
+    hint = ", or say that the tracker is deterministic" if len(folders) == 1 else ""
+    count = "1 run" if len(folders) == 1 else f"{len(folders)} runs"
+    return f"{server.title} wants {server.repetitions} runs of each sequence and {have} is {count}: run it again{hint}"
+
+
+def _files_of(folder: Path, sequence: ExpectedSequence) -> list[Path]:
+    return box_files_of(folder, (sequence.name, *sequence.aliases))
+
+
 @dataclass
 class _Gathered:
-    """The files of a submission as they are put together from those of the runs."""
+    """The files of a submission as they are put together from those of the runs. ``fill``: where there are too few
+    runs, the last stands for the missing ones."""
 
     server: Server
     folders: tuple[Path, ...]
-    deterministic: bool
+    fill: bool
     members: dict[str, bytes] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -121,24 +138,19 @@ class _Gathered:
     def _read(self, sequence: ExpectedSequence, problems: list[str]) -> list[SequenceResult]:
         """As many results as the server wants, or problems."""
         results: list[SequenceResult] = []
+        wanted = self.server.repetitions
         for folder in self.folders:
-            paths = box_files_of(folder, (sequence.name, *sequence.aliases))
+            paths = _files_of(folder, sequence)
             if not paths:
                 problems.append(f"{folder / sequence.name}.txt is missing")
-            for path in paths[: self.server.repetitions - len(results)]:
+            for path in paths[: wanted - len(results)]:
                 try:
                     results.append(read_result(path, sequence.init_box_xywh))
                 except ResultError as error:
                     problems.append(str(error))
-        wanted = self.server.repetitions
-        if len(results) == 1 and self.deterministic:
-            results *= wanted
-        if not problems and len(results) != wanted:
-            hint = ", or say that the tracker is deterministic" if len(results) == 1 else ""
-            problems.append(
-                f"{sequence.name}: {len(results)} of {wanted} repetitions in {self.folders[0]}: run it again{hint}"
-            )
-        return results
+        if not problems and len(results) < wanted and not self.fill:
+            problems.append(f"{sequence.name}: {len(results)} of {wanted} repetitions in {self.folders[0]}")
+        return results + results[-1:] * (wanted - len(results))
 
 
 def _boxes_text(boxes_xywh: Boxes, decimals: int) -> bytes:

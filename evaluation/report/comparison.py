@@ -69,7 +69,7 @@ def verdict(comparison: Comparison) -> str:
     difference, count = comparison.differences[0], len(comparison.names)
     on = f"on {count} sequence{'' if count == 1 else 's'}"
     interval = f"95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]"
-    if count == 1 or difference.low <= 0 <= difference.high:
+    if difference.low <= 0 <= difference.high:
         return (
             f"{comparison.a} and {comparison.b} cannot be told apart {on}: the second has "
             f"{difference.mean:+.1f} {difference.figure} points, {interval}"

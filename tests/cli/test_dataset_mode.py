@@ -89,9 +89,20 @@ def test_a_run_number_names_the_folder_and_moves_the_seed(home: Path, tmp_path: 
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
 
 
+def test_where_the_runs_go(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    """`--first-run` of `ebm eval run`, on which --runid stands."""
+    assert [eval_run.run_suffixes(*case) for case in ((1, None), (1, 0), (1, 3), (5, None), (2, 3))] == [
+        "", "_000", "_003", "_000 to _004", "_003 to _004"]  # fmt: skip
+    words = ["identity", "last_box", "folder", "--path", str(home), "--out", str(tmp_path / "out")]
+    assert main(["eval", "run", *words, "--runs", "2", "--first-run", "3", "--seed", "1"]) == 0
+    assert f"results go to {tmp_path / 'out' / 'identity' / 'last_box'}_003 to _004" in capsys.readouterr().out
+    seeds = {p.parent.name: json.loads(p.read_text())["seed"] for p in (tmp_path / "out").rglob("ebm_run.json")}
+    assert seeds == {"last_box_003": 4, "last_box_004": 5}
+
+
 def test_threads_are_worker_processes(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_tracker_main(command(home, tmp_path, "--threads", "2")) == 0
-    assert len(files(tmp_path)) == 6
+    assert run_tracker_main(command(home, tmp_path / "out", "--threads", "2")) == 0
+    assert len(files(tmp_path / "out")) == 6
     for words, workers in (([], 1), (["--threads", "0"], 1), (["--threads", "1"], 1), (["--threads", "8"], 8)):
         assert parsed(monkeypatch, "ebm", "default", "--dataset_name", "otb", *words).workers == workers
 

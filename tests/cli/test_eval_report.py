@@ -135,9 +135,7 @@ def test_compare_prints_a_verdict(run: Run, data: Path, tmp_path: Path) -> None:
     flags = ("--path", data, "--resamples", 100, "--out", "out")
     code, out, err = run("compare", "folder", "results/t/half", "results/t/good", *flags)
     assert (code, err) == (0, "")
-    assert (
-        "t good is better than t half by 47.6 AUC points, 95 % interval [47.6, 47.6], on 2 sequences.\n" in out
-    )
+    assert "t good is better than t half by 47.6 AUC points, 95 % interval [47.6, 47.6], on 2 sequences.\n" in out
     assert ["ant", "4", "47.6", "95.2", "+47.6"] in [line.split() for line in out.splitlines()]
     assert "cat" in out.split("problem: ")[1]
     assert (tmp_path / "out" / "differences.csv").is_file() and "no picture" in out

@@ -172,6 +172,7 @@ def test_selftest_and_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
         f"{workspace / 'identity_last_box.log'}"
     )
     assert lines[1].startswith("tested: identity last_box, ready after ") and "mean overlap 0.3" in lines[1]
+    assert lines[2].startswith("next, in the environment of the vot toolkit (pip install ")
     assert f"  vot evaluate --workspace {workspace} identity_last_box    # track" in lines
     parser = ConfigParser()
     parser.read(workspace / "trackers.ini")

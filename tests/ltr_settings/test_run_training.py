@@ -74,10 +74,10 @@ def draw_coco(home: Path) -> None:
     names = [f"COCO_train2014_{index:012}.jpg" for index in range(1, FRAMES + 1)]
     images = [{"id": i, "file_name": n, "width": SIZE_WH[0], "height": SIZE_WH[1]} for i, n in enumerate(names, 1)]
     common = {"category_id": 1, "iscrowd": 0, "area": 100.0}
-    marks = [
-        {"id": i, "image_id": i, "bbox": [x, y, w, h], "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]], **common}
-        for i, (x, y, w, h) in enumerate(boxes, 1)
-    ]
+    marks = []
+    for i, (x, y, w, h) in enumerate(boxes, 1):
+        outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        marks.append({"id": i, "image_id": i, "bbox": [x, y, w, h], "segmentation": outline, **common})
     (home / "annotations").mkdir()
     content = {"info": {}, "images": images, "annotations": marks, "categories": [{"id": 1, "name": "thing"}]}
     (home / "annotations/instances_train2014.json").write_text(json.dumps(content))
@@ -118,7 +118,7 @@ def train(checkout: Path) -> Callable[[int], str]:
             env={**os.environ, **variables},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout

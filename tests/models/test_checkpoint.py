@@ -221,3 +221,10 @@ def test_tensors_of_another_shape(saved: Path) -> None:
 def test_saving_twice_gives_the_same_file(network: EnergyNetwork, tmp_path: Path) -> None:
     digests = {save_network(network, tmp_path / f"{i}.safetensors", {"b": 1, "a": [2, 3]}) for i in range(4)}
     assert len(digests) == 1
+
+
+def test_a_checkpoint_of_pytracking_is_sent_to_the_converter(saved: Path, backbone_file: Path) -> None:
+    path = saved.with_name("atom_default.pth.tar")
+    path.write_bytes(backbone_file.read_bytes())
+    with pytest.raises(WeightsError, match=r"atom_default\.pth\.tar is not .*\(`ebm weights convert` reads"):
+        load_network(path)

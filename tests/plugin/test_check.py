@@ -59,8 +59,8 @@ def test_a_bare_environment_is_told_all_at_once(bare_checkout: Path, bare_python
     local = bare_checkout / "pytracking" / "evaluation" / "local.py"
     assert "create_default_local_file" in find(findings, f"{local} is not there yet").mend
     assert find(findings, str(Path("ltr", "admin", "local.py"))).blocks
-    plugin = find(findings, "the plugin is not installed")
-    assert plugin.mend == f"ebm plugin install {bare_checkout} --ltr"
+    plugin = find(findings, "files of the plugin are not in the checkout: pytracking/tracker/ebm/__init__.py, ")
+    assert plugin.blocks and plugin.mend == f"ebm plugin install {bare_checkout} --ltr"
     for note in ("libturbojpeg", "no display", "module trax", "PreciseRoIPooling", "timm"):
         if note == "no display" and not sys.platform.startswith("linux"):
             continue
@@ -148,7 +148,8 @@ def test_stubs_of_all_kinds(bare_checkout: Path, bare_python: str) -> None:
     assert find(findings, "atom.py is not this plugin's").blocks
     old = find(findings, f"{folder / 'default.py'} is of version 0.0.")
     assert not old.blocks and old.mend == f"ebm plugin install {bare_checkout}"
-    assert find(findings, "the plugin is not installed in the checkout").what.count("resnet18.py missing") == 1
+    lacking = find(findings, "files of the plugin are not in the checkout").what
+    assert lacking.endswith(": pytracking/parameter/ebm/resnet18.py")
 
 
 def test_no_checkout_is_one_sentence(tmp_path: Path, bare_python: str) -> None:
@@ -160,6 +161,7 @@ def test_no_checkout_is_one_sentence(tmp_path: Path, bare_python: str) -> None:
 def test_the_last_step_imports_tracker_and_presets(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the modules that only the real house needs."""
     monkeypatch.setattr(module, "RUN_MODULES", ())
+    monkeypatch.setattr(module, "WITH_OURS", ())
     monkeypatch.setattr(module, "_notes", lambda place, imported: [])
     (checkout.parent / "otb" / "Other").mkdir(exist_ok=True)
     (checkout.parent / "otb" / "Other" / "groundtruth_rect.txt").write_text("0,0,1,1\n")

@@ -145,11 +145,16 @@ def video(tmp_path_factory: pytest.TempPathFactory, frames: list[Path]) -> Path:
     return path
 
 
-def run_windowed(house: Path, script: str, video: Path, actions: dict[int, object], *arguments: object) -> None:
+def run_windowed(
+    house: Path, script: str, video: Path, actions: dict[int, object], *arguments: object
+) -> list[list[int]]:
+    """The tracked boxes that the script drew."""
     if shutil.which("xvfb-run") is None:
         pytest.skip("xvfb-run is not installed")
     display = ["xvfb-run", "-a", PYTHON, HERE / "stock_driver.py"]
-    run([*display, script, video, json.dumps(actions), *arguments], house / "pytracking")
+    said = run([*display, script, video, json.dumps(actions), *arguments], house / "pytracking")
+    drawn: list[list[int]] = json.loads(said.splitlines()[-1])
+    return drawn
 
 
 def test_run_video(house: Path, video: Path, frames: list[Path]) -> None:
@@ -160,10 +165,14 @@ def test_run_video(house: Path, video: Path, frames: list[Path]) -> None:
     assert written(house, "default", "video_crossing_1") == integers(own_boxes([shown[0], *shown]))
 
 
-def test_run_webcam(house: Path, video: Path) -> None:
-    """Two objects are drawn, then a reset, a third, and q; the camera is the video."""
-    actions = {1: [205, 151, 17, 50], 3: [100, 100, 40, 40], 5: "r", 6: [150, 100, 30, 30], 8: "q"}
-    run_windowed(house, "run_webcam.py", video, actions, "ebm", "default")
+def test_run_webcam(house: Path, video: Path, frames: list[Path]) -> None:
+    """Two objects, a reset, a third, and q. The camera is the video; boxes count from the next frame."""
+    one, two, three = [205, 151, 17, 50], [100, 100, 40, 40], [150, 100, 30, 30]
+    actions = {1: one, 3: two, 5: "r", 6: three, 8: "q"}
+    drawn = run_windowed(house, "run_webcam.py", video, actions, "ebm", "default")
+    shown = pictures(frames[:10])
+    a, b, c = (integers(own_boxes(shown[i:j], box)) for i, j, box in ((2, 6, one), (4, 6, two), (7, 9, three)))
+    assert drawn == [a[0], a[1], a[2], b[0], a[3], b[1], c[0], c[1]]
 
 
 def test_run_vot2020(house: Path, frames: list[Path]) -> None:

@@ -300,6 +300,31 @@ def test_both_geometries_track(frame: Frames, make_tracker: Trackers, iou: Overl
     assert iou(output.box_xywh, (133, 91, 40, 40)) > 0.6
 
 
+def test_details_only_when_asked_for(frame: Frames, network: EnergyNetwork, make_tracker: Trackers) -> None:
+    """What the last frame's steps saw: the peak is the score, the best boxes' mean the box; nothing is changed."""
+    frames = [frame(100 + 3 * i, 80) for i in range(4)]
+    plain = make_tracker()
+    told = Tracker(network, preset("default"), keep_details=True)
+    outputs = follow(plain, frames, BOX)
+    assert told.details is None and follow(told, frames, BOX) == outputs
+    assert plain.details is None
+    details = told.details
+    assert details is not None and details.climb is not None
+    assert details.patch.shape == (1, 3, 288, 288) and 0 <= details.patch.min() <= details.patch.max() <= 255
+    assert float(details.scores.max()) == details.location.peak
+    assert outputs[-1].score == min(details.location.peak, 1)
+    climb = details.climb
+    assert climb.start_xywh.shape == climb.final_xywh.shape == (10, 4) and climb.energies.shape == (10,)
+    # The crop's scale on this frame: the new box over the mean of the best refined ones.
+    best = climb.final_xywh[climb.energies.topk(3).indices].mean(0)
+    ratio = torch.tensor(outputs[-1].box_xywh[2:]) / best[2:]
+    assert float(ratio[0]) == pytest.approx(float(ratio[1]), rel=1e-3)
+    told.track(np.zeros((240, 320, 3), np.uint8))
+    assert told.details is not None and told.details.climb is None  # black: nothing to climb from
+    told.initialize(frames[0], BOX)
+    assert told.details is None
+
+
 def test_stage_times_only_with_profile(frame: Frames, make_tracker: Trackers) -> None:
     frames = [frame(100, 80)] * 3
     plain, profiled = make_tracker(), make_tracker(profile=True)

@@ -101,8 +101,9 @@ def test_where_memory_ends_one_worker_less_goes_on_and_the_job_comes_last(
     made: ModuleType, tmp_path: Path, lines: Any
 ) -> None:
     log = tmp_path / "log"
-    factory = made.Wandering(traps={1: f"memory_once {tmp_path / 'sprung'}"}, log=log, pause_s=0.01)
-    summary = run(made, tmp_path / "out", factory, {"a": 1}, display=lines)
+    factory = made.Wandering(traps={1: f"memory_once {tmp_path / 'sprung'}"}, log=log, pause_s=0.03)
+    lengths = {"a": 20, **dict.fromkeys("bcdefgh", 10)}  # seconds for one worker: time enough to start another
+    summary = run(made, tmp_path / "out", factory, {"a": 1}, lengths=lengths, display=lines)
     assert summary.complete and summary.done[-1] == "wandering/a"
     assert "ran out of memory" in lines.lines[0]
     # Two at first; the one that ran out is not replaced; a fresh one at the end.

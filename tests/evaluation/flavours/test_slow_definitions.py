@@ -134,7 +134,9 @@ def assert_curves(ours: SequenceScores, frames: list[Frame], normalized: bool = 
     np.testing.assert_allclose(ours.curves.success, counted(overlaps, T21, above), atol=1e-12)
     np.testing.assert_allclose(ours.curves.precision, counted(errors, T51, up_to), atol=1e-12)
     if normalized:
-        np.testing.assert_allclose(ours.curves.normalized_precision, counted(relatives, N51, up_to), atol=1e-12)
+        relative = counted(relatives, N51, up_to)
+        np.testing.assert_allclose(ours.curves.normalized_precision, relative, atol=1e-12)
+        assert ours.figures["Norm. Precision"] == pytest.approx(100 * relative[20])
     success, precision = counted(overlaps, T21, above), counted(errors, T51, up_to)
     assert ours.figures["AUC"] == pytest.approx(100 * sum(success) / 21)
     assert ours.figures["OP50"] == pytest.approx(100 * success[10])

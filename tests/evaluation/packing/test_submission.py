@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -97,16 +98,38 @@ def test_got10k_repetitions_of_its_own_toolkit(tmp_path: Path, got10k_runs: Path
 
 def test_one_run_of_a_deterministic_tracker(got10k_runs: Path) -> None:
     one = got10k_runs.with_name("default_001")
-    refused = got10k(one).findings
-    assert len(refused.problems) == 180
-    assert refused.problems[0].startswith("GOT-10k_Test_000001: 1 of 3 repetitions in ")
-    assert refused.problems[0].endswith("run it again, or say that the tracker is deterministic")
+    (one / "GOT-10k_Test_000005.txt").rename(one / "moved.txt")
+    assert got10k(one).findings.problems == [
+        f"GOT-10k wants 3 runs of each sequence and {one} is 1 run: run it again, or say that the tracker is "
+        "deterministic",
+        f"{one / 'GOT-10k_Test_000005'}.txt is missing",
+    ]
+    (one / "moved.txt").rename(one / "GOT-10k_Test_000005.txt")
     submission = got10k(one, deterministic=True)
     assert submission.findings.problems == []
     assert any("3 repetitions are equal everywhere" in note for note in submission.findings.notes)
     texts = [submission.members[f"{NAME}/{NAME}_00{k}.txt"] for k in (1, 2, 3)]
     assert texts[0] == texts[1] == texts[2] and b"13.0000" in texts[0]
     assert submission.members[f"{NAME}/{NAME}_time.txt"].startswith(b"0.50000000,0.50000000,0.50000000\n")
+
+
+def test_two_runs(got10k_runs: Path) -> None:
+    shutil.rmtree(got10k_runs.with_name("default_002"))
+    for deterministic in (False, True):  # the one or the other is not true
+        (problem,) = got10k(got10k_runs, deterministic=deterministic).findings.problems
+        assert problem.endswith("default_000 to default_001 is 2 runs: run it again")
+
+
+def test_repetitions_that_are_missing_for_one_sequence(tmp_path: Path, got10k_runs: Path) -> None:
+    for name, data in got10k(got10k_runs).members.items():
+        path = tmp_path / "theirs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith("000007_003.txt"):
+            path.write_bytes(data)
+    for deterministic in (False, True):
+        assert got10k(tmp_path / "theirs", deterministic=deterministic).findings.problems == [
+            f"{NAME}: 2 of 3 repetitions in {tmp_path / 'theirs'}"
+        ]
 
 
 def test_more_runs_than_are_wanted(got10k_runs: Path, trackingnet_run: Path) -> None:
@@ -198,7 +221,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     assert trackingnet(tmp_path / "empty").findings.problems == ["there are 0 sequences, but TrackingNet has 511"]
     partial = trackingnet(tmp_path / "empty", partial=True).findings
     assert partial.problems[-1] == "there is no sequence left to pack"
-    assert len(got10k(tmp_path / "empty").findings.problems) == 180
+    assert len(got10k(tmp_path / "empty").findings.problems) == 1 + 180
 
 
 def test_boxes_cut_to_whole_numbers_are_taken(trackingnet_run: Path, benchmark_of: BenchmarkOf) -> None:

@@ -89,6 +89,8 @@ def test_secret_truth_gives_the_first_box_and_no_curve(tiny: Any) -> None:
 
 def test_linked_frames_are_found_from_the_page_whatever_the_names(tiny: Any) -> None:
     sequence = tiny.benchmark.sequences[0]  # in "data set/car #1"
+    odd = sequence.frames.paths[1].rename(sequence.frames.paths[1].with_name("0002 #%41é.png"))
+    sequence.frames.paths[1] = odd
     out = tiny.root / "a?b" / "rep%20ort"
     out.mkdir(parents=True)
     files = frame_files(sequence, out, "000_car", FrameUse.LINK)

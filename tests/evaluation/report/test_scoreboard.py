@@ -94,6 +94,17 @@ def test_a_fair_table_over_the_common_sequences_comes_when_coverage_differs(tiny
     assert common_table(whole, whole.sections[0]) is None
 
 
+def test_zeros_in_place_of_missing_results_are_no_common_sequences(tiny: Any) -> None:
+    """The server of TrackingNet judges a missing file as zeros: it counts in the figures, but is still missing."""
+    report = tiny.report("trackingnet")
+    section = report.sections[0]
+    assert set(section.trackers[1].sequences) == {"car #1", "dog", "kite"}
+    assert common_sequences(section) == ("car #1", "dog")
+    assert score_table(report, section).rows[1].cells[-1] == "2 of 3"
+    turned = replace(tiny, results=tiny.results[::-1]).report("trackingnet")
+    assert common_sequences(turned.sections[0]) == ("car #1", "dog")
+
+
 def test_coverage_counts_against_the_official_number(tiny: Any) -> None:
     benchmark = replace(tiny.benchmark, official_count=123)
     report = gather_report(benchmark, tiny.results, ("plain",))
