@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ebm_tracker.errors import VideoError
+from ebm_tracker.errors import EbmError, VideoError
 from ebm_tracker.evaluation.sequences import BoxXYWH, TrackingSequence
 from ebm_tracker.frames import RgbFrame
+
+
+class TrackerOutputError(EbmError):
+    """A tracker's answer is not what the loop needs."""
 
 
 class TrackerOutput(Protocol):
@@ -65,7 +69,8 @@ def track_sequence(tracker: Tracker, sequence: TrackingSequence) -> Iterator[Ste
     Nothing is kept between steps, so that the caller decides what stays, and has it when an exception or
     Ctrl-C ends the loop.
 
-    Raises VideoError when there is no first frame, and what the tracker raises.
+    Raises VideoError when there is no first frame, TrackerOutputError for an answer without box, score or status, and
+    what the tracker raises.
     """
     frames = enumerate(sequence.frames)
     _, first = next(frames, (0, None))
@@ -79,8 +84,18 @@ def track_sequence(tracker: Tracker, sequence: TrackingSequence) -> Iterator[Ste
         start = time.perf_counter()
         out = tracker.track(frame)
         seconds = time.perf_counter() - start
+        yield _step(index, frame, out, seconds)
+
+
+def _step(index: int, frame: RgbFrame | None, out: TrackerOutput, seconds: float) -> Step:
+    try:
         x, y, w, h = (float(value) for value in out.box_xywh)
-        yield Step(index, frame, (x, y, w, h), float(out.score), status_name(out.status), seconds)
+        return Step(index, frame, (x, y, w, h), float(out.score), status_name(out.status), seconds)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TrackerOutputError(
+            f"the tracker must answer with a box_xywh of four numbers, a score and a status (got {out!r} for frame "
+            f"{index})"
+        ) from error
 
 
 def status_name(status: Any) -> str:

@@ -94,9 +94,8 @@ def score_tracker(
         if of_runs:
             by_sequence[sequence.name] = average_runs(of_runs)
     if not reading.used:
-        raise ScoringError(
-            f"{results.name} has no usable result of {benchmark.title} ({_shortened(reading.problems, '; ')})"
-        )
+        reason = _shortened(reading.problems, "; ") or "no folder"
+        raise ScoringError(f"{results.name} has no usable result of {benchmark.title} ({reason})")
     figures, curves = flavour.summarize(list(by_sequence.values()))
     return TrackerScores(
         name=results.name,

@@ -229,7 +229,7 @@ def print_scoring_report(console: Console, speed: ScoringSpeed) -> None:
         return
     in_memory, from_files = speed.ratios
     console.print(
-        f"The got10k toolkit takes {in_memory:.1f} times as long as ours of that name in memory, {from_files:.1f} times "
-        f"from files; figures differ by at most {speed.largest_difference:.1g} percent points.",
+        f"The got10k toolkit takes {in_memory:.1f} times as long as ours in memory and {from_files:.1f} times from "
+        f"files; figures differ by at most {speed.largest_difference:.1g} percent points.",
         soft_wrap=True,
     )

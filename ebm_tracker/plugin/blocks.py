@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ebm_tracker.tracking import Tracker, TrackOutput
 from ebm_tracker.tracking.tracker import FrameDetails
 
 
 def show_frame(visdom: Any, tracker: Tracker, output: TrackOutput, frame_number: int, label: str = "") -> None:
-    """Hands one frame's pictures to the viewer: ``Status`` from debug level 1, ``Score Map`` from 2, ``Boxes`` (start
-    boxes, refined boxes and their energies, on the crop) from 3. ``label``: after a title, to tell objects apart."""
+    """Hands one frame's pictures to the viewer: ``Status`` from debug level 1, ``Score Map`` from 2, ``Boxes`` (two of
+    them at the start and the end of the refinement, with their energies, on the crop) from 3.
+
+    ``label``: after a title, to tell objects apart.
+    """
     details = tracker.details
     visdom.register(_status(tracker, output, frame_number, details), "info_dict", 1, f"Status{label}")
     if details is None:
@@ -21,9 +26,17 @@ def show_frame(visdom: Any, tracker: Tracker, output: TrackOutput, frame_number:
     # Copies: pytracking's viewer changes in place, which torch refuses for tensors of inference mode.
     visdom.register(details.scores.cpu().clone(), "heatmap", 2, f"Score Map{label}")
     if details.climb is not None:
-        climb = details.climb
-        shown = (details.patch[0], climb.start_xywh, climb.final_xywh, climb.energies)
+        climb, two = details.climb, shown_boxes(details.climb.energies)
+        shown = (details.patch[0], climb.start_xywh[two], climb.final_xywh[two], climb.energies[two])
         visdom.register(tuple(tensor.cpu().clone() for tensor in shown), "bbreg", 3, f"Boxes{label}")
+
+
+def shown_boxes(energies: Tensor) -> Tensor:
+    """Indices of the boxes to show: the classifier's own, which is the first, and the one that climbed highest of the
+    others. pytracking's viewer has check boxes for two and fails with more."""
+    if len(energies) == 1:
+        return torch.zeros(1, dtype=torch.long)
+    return torch.tensor([0, 1 + int(energies[1:].argmax())])
 
 
 def _status(tracker: Tracker, output: TrackOutput, number: int, details: FrameDetails | None) -> dict[str, Any]:

@@ -124,6 +124,8 @@ class Got10kFlavour:
     visible (``cover.label`` 0, which sequences give as ``visible``). Boxes are clipped to the image: a corner outside
     moves in and the side stays as long as it was, unless it ends outside. All frames of all sequences weigh the same.
     NaN in a result counts as overlap 0; in the toolkit the whole average overlap becomes NaN.
+    The toolkit pools the frames of all repetitions, which gives the mean over runs as long as every sequence has
+    equally many.
     """
 
     name: str = "got10k"

@@ -47,6 +47,7 @@ class LasotFlavour:
     unless the true box is NaN. The first box is the true one. Absent frames are not counted but stay in the divisor.
     Of those left, a true box whose four numbers are not all above 0 is a miss in overlap and a hit in both centres.
     A sequence whose curve is zero everywhere is left out of that curve's mean.
+    Normalised distances exactly on a threshold reach it; in MATLAB that depends on the last digit.
     """
 
     name: str = "lasot"

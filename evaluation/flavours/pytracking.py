@@ -62,6 +62,10 @@ class PytrackingFlavour:
     when its four numbers are all above 0, so one that touches the left or upper border is not, and where flags say
     that it is visible. A frame without a valid true box stays in the divisor: its overlap is a miss; its centre a hit
     on UAV123 and a miss elsewhere; its normalised centre a hit, but a miss where LaSOT flags the target absent.
+
+    On boxes of integers the success and precision curves are those of pytracking's own code. Two things are as the
+    formulas have them and not as its rounding does: an overlap is never above 1 (there the first frame may be, when it
+    has fractions), and a normalised distance exactly on a threshold reaches it (there it depends on the last digit).
     """
 
     name: str = "pytracking"

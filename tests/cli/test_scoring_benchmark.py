@@ -40,7 +40,7 @@ def test_measures_what_it_says() -> None:
         "pytracking": 5, "got10k": 4, "trackingnet": 3, "lasot": 5, "plain": 4,
     }  # fmt: skip
     assert list(FLAVOURS) == [row.metrics for row in speed.ours]
-    assert all(row.arrays > 0 and row.files is not None and row.files > row.arrays for row in speed.ours)
+    assert all(row.arrays > 0 and row.files is not None and row.files > 0 for row in speed.ours)
     if importlib.util.find_spec("got10k") is None:
         assert speed.toolkit is None and speed.ratios is None and speed.largest_difference is None
     else:
@@ -55,7 +55,7 @@ def test_report() -> None:
     assert speed.ratios == pytest.approx((2.5, 5))
     text = text_of(speed)
     assert "seconds to score 123 sequences with 112,578 frames" in text
-    assert "takes 2.5 times as long as ours of that name in memory, 5.0 times from files" in text
+    assert "takes 2.5 times as long as ours in memory and 5.0 times from files" in text
     assert "at most 1e-12 percent points" in text
     alone = text_of(ScoringSpeed(123, 112_578, ours))
     assert "not installed" in alone and "nan" not in alone and "None" not in alone

@@ -129,6 +129,8 @@ def test_ebm_is_loaded_by_name() -> None:
     assert not flag(made, "deterministic") and not flag(made, "ignores_device")
     tracker = made.build(5, "cpu", None)
     assert tracker.seed == 5 and tracker.device.type == "cpu"
+    elsewhere = EbmFactory("default", device="cuda:99").build(0, "cpu", None)  # the runner's choice goes first
+    assert elsewhere.device.type == "cpu"
 
 
 def test_facts_tell_networks_and_settings_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,6 +277,7 @@ def test_a_run_trains_the_head_alone_and_writes_the_network(
     trained = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in trainer.actor.net.head.parameters()}
     assert (settings.batch_size, settings.num_workers, settings.description) == (2, 0, recipe.description)
+    assert type(settings.backbone_weights) is str  # their checkpoints hold it
     network = load_network(path)
     assert read_provenance(path)["recipe"]["objective"] == "nll"
     images = 255 * batch(4, True)["test_images"][0]

@@ -185,6 +185,21 @@ def test_run_vot2020(house: Path, frames: list[Path]) -> None:
     assert np.abs(boxes - np.array(own_boxes(pictures(frames[:6])))).max() < 1e-3  # the protocol's decimals
 
 
+@pytest.mark.parametrize(
+    ("level", "windows"),
+    [
+        (1, {"Tracking": ["image"], "Help": ["text"], "Status": ["text"]}),
+        (2, {"Tracking": ["image"], "Help": ["text"], "Status": ["text"], "Score Map": ["heatmap"]}),
+        (3, {"Tracking": ["image"], "Help": ["text"], "Status": ["text"], "Score Map": ["heatmap"],
+             "Init Boxes": ["image"], "Final Boxes": ["image"]}),
+    ],
+)  # fmt: skip
+def test_its_viewer_draws_ours(house: Path, frames: list[Path], level: int, windows: dict[str, list[str]]) -> None:
+    box = ",".join(map(str, BOX))
+    said = run([PYTHON, HERE / "stock_viewer.py", level, box, *frames[:4]], house / "pytracking")
+    assert json.loads(said.splitlines()[-1]) == windows
+
+
 def test_z_remove_leaves_the_checkout_as_it_was(house: Path) -> None:
     remove(house)
     left = {name for name in fingerprint(house) if "ebm" in Path(name).parts}

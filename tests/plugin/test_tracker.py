@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from ebm_tracker.build import load
+from ebm_tracker.plugin.blocks import shown_boxes
 from ebm_tracker.plugin.params import PluginParams, preset_parameters
 from ebm_tracker.plugin.tracker import EbmTracker, get_tracker_class
 from tests.plugin.conftest import BOX, CHANGES, square_frames
@@ -227,10 +228,18 @@ def test_blocks_of_the_viewer(params: PluginParams) -> None:
     scores = viewer.seen["Score Map"][2]
     assert scores.ndim == 2 and float(scores.max()) == pytest.approx(status["max_score"], abs=1e-6)
     patch, starts, finals, energies = viewer.seen["Boxes"][2]
-    assert patch.shape == (3, 96, 96) and starts.shape == finals.shape == (3, 4) and energies.shape == (3,)
+    # Two of the three boxes: pytracking's viewer knows no more.
+    assert patch.shape == (3, 96, 96) and starts.shape == finals.shape == (2, 4) and energies.shape == (2,)
     assert float(energies.max()) == pytest.approx(status["best_energy"])
     scores += 1  # the viewer changes what it gets: torch must not refuse
     assert [tuple(tracker.track(frames[2])["target_bbox"])] == own_boxes([*frames, frames[2]])[-1:]
+
+
+@pytest.mark.parametrize(
+    ("energies", "indices"), [([3.0], [0]), ([9.0, 1.0, 2.0], [0, 2]), ([1.0, 7.0, 2.0], [0, 1]), ([5.0, 4.0], [0, 1])]
+)
+def test_two_boxes_are_shown(energies: list[float], indices: list[int]) -> None:
+    assert shown_boxes(torch.tensor(energies)).tolist() == indices
 
 
 @pytest.mark.parametrize(

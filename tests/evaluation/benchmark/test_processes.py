@@ -75,12 +75,11 @@ def test_killed_at_random_moments_and_started_again_it_ends_with_the_same_files(
 ) -> None:
     rng = random.Random(workers)
     log = tmp_path / "log"
-    flags = ("--workers", workers, "--pause", 0.005, "--log", log)
-    kills = 10 if LONG else 2
-    for _ in range(kills):
+    flags = ("--workers", workers, "--pause", 0.03 if LONG else 0.005, "--log", log)
+    for _ in range(20 if LONG else 2):
         process = start(tmp_path / "out", *flags)
         wait_for(process, "frames are coming")
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.4))
         process.kill()
         process.wait()
         assert workers_gone(log)

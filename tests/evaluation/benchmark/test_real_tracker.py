@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,15 +76,19 @@ def test_killed_twenty_times_it_ends_with_the_files_of_an_unbroken_run(
     start = time.monotonic()
     assert subprocess.run([*words, "--out", str(tmp_path / "unbroken")]).returncode == 0
     whole = time.monotonic() - start
-    rng = random.Random(0)
-    for number in range(20):
+    whole_files = made.files_of(tmp_path / "unbroken")
+    assert len(whole_files) == 12
+    rng, kills = random.Random(0), 0
+    while kills < 20:
         process = subprocess.Popen([*words, "--out", str(tmp_path / "out")], start_new_session=True)
-        time.sleep(rng.uniform(0, 0.8 * whole))
-        if number % 2:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
+        try:
+            process.wait(rng.uniform(0, 0.8 * whole))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL) if kills % 2 else process.kill()
+            process.wait()
+            kills += 1
+            continue
+        assert made.files_of(tmp_path / "out") == whole_files
+        shutil.rmtree(tmp_path / "out")  # done before twenty kills: begin anew
     assert subprocess.run([*words, "--out", str(tmp_path / "out")]).returncode == 0
-    assert made.files_of(tmp_path / "out") == made.files_of(tmp_path / "unbroken")
-    assert len(made.files_of(tmp_path / "out")) == 12
+    assert made.files_of(tmp_path / "out") == whole_files
