@@ -1,7 +1,7 @@
 """Say which benchmarks are known and where each is looked for, check one, or write a tree to rehearse with.
 
-Without NAME: a table of all, those opened whose path is set. With NAME: opens it and lists everything that is missing
-or short; the exit code is 1 when there is any. Paths come from --path or --data NAME=PATH, from environment variables
+Without NAME: a table of all, those opened whose path is set. With NAME: opens it and lists everything that is missing,
+short or odd; the exit code is 1 when there is any. Paths come from --path or --data NAME=PATH, from environment variables
 such as EBM_DATA_UAV, or from the settings file.
 """
 
@@ -88,10 +88,12 @@ def _check(console: Console, args: argparse.Namespace) -> int:
         _say(console, "only the first box of each is public: a server scores the results")
     for problem in benchmark.problems:
         _say(console, f"  {problem}")
-    if not benchmark.problems:
+    for note in benchmark.notes:
+        _say(console, f"  {note}")
+    if not benchmark.problems and not benchmark.notes:
         _say(console, "nothing is missing or short")
         return 0
-    _say(console, f"{len(benchmark.problems)} problems")
+    _say(console, f"{len(benchmark.problems)} sequences or files left out, {len(benchmark.notes)} used but odd")
     return EXIT_PROBLEMS
 
 
@@ -132,10 +134,11 @@ def _state(facts: DatasetFacts, root: Path, args: argparse.Namespace) -> tuple[s
         benchmark = open_benchmark(facts.name, root, sets=tuple(args.sets or HELD_OUT_SETS))
     except BenchmarkError as error:
         return f"[red]{_of(0, facts)}[/]", f"{facts.name}: {error}"
-    if not benchmark.problems:
+    lines = [*benchmark.problems, *benchmark.notes]
+    if not lines:
         return f"[green]{_of(len(benchmark.sequences), benchmark)}[/]", ""
-    more = f" (the first of {len(benchmark.problems)}; `ebm eval datasets {facts.name}` lists all)"
-    return f"[yellow]{_of(len(benchmark.sequences), benchmark)}[/]", f"{facts.name}: {benchmark.problems[0]}{more}"
+    more = f" (the first of {len(lines)}; `ebm eval datasets {facts.name}` lists all)"
+    return f"[yellow]{_of(len(benchmark.sequences), benchmark)}[/]", f"{facts.name}: {lines[0]}{more}"
 
 
 def _of(count: int, known: DatasetFacts | Benchmark) -> str:

@@ -207,14 +207,18 @@ def is_incomplete(benchmark: Benchmark) -> bool:
 
 
 def print_problems(console: Console, benchmark: Benchmark) -> None:
-    """What is missing of the benchmark."""
-    if not benchmark.problems:
-        return
-    _say(console, f"{benchmark.title} is not complete; this is left out:")
-    for problem in benchmark.problems[:_LISTED]:
-        _say(console, f"  {problem}")
-    if len(benchmark.problems) > _LISTED:
-        _say(console, f"  and {len(benchmark.problems) - _LISTED} more; `ebm eval datasets` lists all")
+    """What is missing of the benchmark, and what is odd about the rest."""
+    for heading, lines in (
+        (f"{benchmark.title} is not complete; this is left out:", benchmark.problems),
+        ("used, but:", benchmark.notes),
+    ):
+        if not lines:
+            continue
+        _say(console, heading)
+        for line in lines[:_LISTED]:
+            _say(console, f"  {line}")
+        if len(lines) > _LISTED:
+            _say(console, f"  and {len(lines) - _LISTED} more; `ebm eval datasets` lists all")
 
 
 def print_summary(console: Console, summary: Summary) -> None:

@@ -62,14 +62,29 @@ def run(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     import torch
 
+    from ebm_tracker.models.checkpoint import read_provenance
     from ebm_tracker.models.pytracking_checkpoint import convert_checkpoint
 
     out = args.out or args.file.with_name(f"{_stem(args.file)}.safetensors")
     _require_free(out, args.force, args.file)
     digest = convert_checkpoint(args.file, out, torch.float16 if args.half else torch.float32)
     print(f"{out.absolute()}\nSHA-256 {digest}")
-    print(f"track with it: ebm track resnet18 --weights {out}")
+    print(f"track with it: ebm track {preset_for(read_provenance(out))} --weights {out}")
     return 0
+
+
+def preset_for(provenance: Mapping[str, Any]) -> str:
+    """The preset whose steps suit a converted network: those that predict IoU climb by longer ones."""
+    if "exported_from" in provenance:
+        return "resnet18"
+    source: Mapping[str, Any] = provenance.get("converted_from", {})
+    objective = provenance.get("recipe", {}).get("objective")
+    names = f"{source.get('file')} {source.get('settings', {}).get('script_name')}"
+    if objective == "iou_mse" or "gmm_sampl" in names:
+        return "atom_star"
+    if objective == "iou_mse_atom" or (source.get("net_type") == "ATOMnet" and "prob_ml" not in names):
+        return "atom"
+    return "resnet18"
 
 
 def _export(args: argparse.Namespace) -> int:

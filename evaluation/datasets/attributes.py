@@ -34,7 +34,7 @@ def read_flags(reading: Reading, name: str, path: Path, order: Sequence[str]) ->
     except (OSError, ValueError):
         flags = []
     if len(flags) != len(order):
-        reading.problems.append(f"{name}: {path} must hold {len(order)} flags; it is used without its attributes")
+        reading.note(f"{name}: {path} must hold {len(order)} flags; it is used without its attributes")
         return ()
     return tuple(attribute for attribute, flag in zip(order, flags, strict=True) if flag)
 
@@ -49,6 +49,6 @@ def read_names(reading: Reading, name: str, path: Path, known: Sequence[str]) ->
     except (OSError, ValueError):
         found = ["?"]
     if not set(found) <= {*known, ""}:
-        reading.problems.append(f"{name}: {path} must hold names of {', '.join(known)}; it is used without them")
+        reading.note(f"{name}: {path} must hold names of {', '.join(known)}; it is used without them")
         return ()
     return tuple(attribute for attribute in known if attribute in found)

@@ -24,8 +24,8 @@ class Benchmark:
         official_count: how many there should be; None where anything goes (folder, vot).
         runs: how many runs of a tracker with random parts the field averages.
         metrics: name of the flavour of scores that the field cites for it (``evaluation.scoring``).
-        problems: what is missing, short or cut, one sentence each, the sequence named. What a sentence does not say to
-            be cut is left out.
+        problems: what is missing or short, one sentence each, the sequence named; those sequences are left out.
+        notes: what is odd about sequences that are used, such as rows of truth without frames.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Benchmark:
     runs: int
     metrics: str
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def truth_is_secret(self) -> bool:

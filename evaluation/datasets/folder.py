@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ebm_tracker.evaluation.sequences import TrackingSequence
 from ebm_tracker.video import DEFAULT_FPS, IMAGE_FOLDERS, FrameSource, VideoFile, natural_key
 
 VIDEO_ENDINGS = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg", ".ts", ".wmv"})
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 LAYOUT = "folders of images with groundtruth.txt, or videos NAME.mp4 with NAME.txt"
 
 
@@ -64,6 +67,24 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_ENDINGS
 
 
+def missing_between(names: Sequence[str]) -> list[str]:
+    """The names that a hole in the numbering leaves out: ["1.jpg", "3.jpg"] -> ["2.jpg"].
+
+    Empty where the names are not numbers of one form, or where most would be missing: then they count otherwise.
+    """
+    parts = [_NUMBERED.fullmatch(name) for name in names]
+    kinds = {(part[1], part[3]) for part in parts if part is not None}
+    if len(kinds) != 1 or None in parts:
+        return []
+    (before, after), digits = kinds.pop(), [part[2] for part in parts if part is not None]
+    numbers = sorted(map(int, digits))
+    if numbers[-1] - numbers[0] >= 2 * len(numbers):
+        return []
+    width = len(digits[0]) if len(set(map(len, digits))) == 1 else 0
+    there = set(numbers)
+    return [f"{before}{n:0{width}d}{after}" for n in range(numbers[0], numbers[-1]) if n not in there]
+
+
 def _place(reading: Reading, name: str) -> Place | None:
     path = reading.root / name
     if is_video(path) and path.is_file():
@@ -106,12 +127,18 @@ def open_place(
             return None
         # A container's count is a promise, not a fact, so nothing is cut by it.
         if frames.frame_count not in (None, len(truth)) and len(truth) > 1:
-            reading.problems.append(
+            reading.note(
                 f"{place.name}: {place.truth} has {len(truth):,} boxes for about {frames.frame_count:,} frames; the"
                 " first of both are compared"
             )
         return TrackingSequence(place.name, frames, first_box(truth), truth, attributes=attributes)
     images = reading.images(place.images)
+    missing = missing_between(images)
+    if missing and len(truth) == len(images) + len(missing):
+        # The rows count the missing images as well, so row n stays with image n.
+        images = sorted([*images, *missing], key=natural_key)
+        few = f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+        reading.note(f"{place.name}: {len(missing):,} of {len(images):,} images are missing in {place.images} ({few})")
     fitted: Boxes | None = truth
     if len(truth) > 1 or len(images) <= 1:
         fitted = reading.fit(place.name, place.truth, truth, len(images))

@@ -24,7 +24,8 @@ MISSING_SHOWN = 3
 class Reading:
     """One opening of a benchmark. Every folder is listed once; no image is opened.
 
-    ``problems``: one sentence each, the sequence named first.
+    ``problems``: what is left out, ``notes``: what is odd about what is used; one sentence each, the sequence named
+    first.
 
     Raises BenchmarkError when ``root`` is no folder.
     """
@@ -34,6 +35,7 @@ class Reading:
             raise BenchmarkError(f"there is no folder of {title} {root.absolute()}")
         self.root, self.title = root, title
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self._names: dict[Path, frozenset[str]] = {}
 
     def names(self, folder: Path) -> frozenset[str]:
@@ -62,7 +64,7 @@ class Reading:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError):
-            self.problems.append(f"{path} cannot be read; the folders beside it are used")
+            self.note(f"{path} cannot be read; the folders beside it are used")
             return None
         names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         for name in names:
@@ -73,6 +75,10 @@ class Reading:
     def leave_out(self, name: str, why: str) -> None:
         """Notes why the sequence is not used."""
         self.problems.append(f"{name}: {why}")
+
+    def note(self, text: str) -> None:
+        """Notes something that does not keep the sequence from being used."""
+        self.notes.append(text)
 
     def truth(self, name: str, path: Path) -> Boxes | None:
         """The boxes of a file; None, with a sentence, when it is missing, unreadable, or has no row, or no box
@@ -121,7 +127,7 @@ class Reading:
             self.leave_out(name, counts)
             return None
         used = min(len(boxes), frames)
-        self.problems.append(f"{name}: {counts}; the first {used:,} of both are used")
+        self.note(f"{name}: {counts}; the first {used:,} of both are used")
         return boxes[:used]
 
     def has_images(self, name: str, folder: Path, pattern: str, first: int, count: int) -> bool:

@@ -126,5 +126,12 @@ def open_benchmark(name: str, root: Path, *, sets: tuple[int, ...] = tn.HELD_OUT
             sequences = _READERS[facts.name](reading)
     reading.refuse_empty(len(sequences), facts.layout)
     return Benchmark(
-        facts.name, title, sequences, facts.official_count, facts.runs, facts.metrics, tuple(reading.problems)
+        name=facts.name,
+        title=title,
+        sequences=sequences,
+        official_count=facts.official_count,
+        runs=facts.runs,
+        metrics=facts.metrics,
+        problems=tuple(reading.problems),
+        notes=tuple(reading.notes),
     )

@@ -61,7 +61,7 @@ def _tags(reading: Reading, name: str, folder: Path) -> tuple[str, ...]:
         try:
             is_set = any(split_numbers(path.read_text(encoding="utf-8-sig")))
         except (OSError, ValueError):
-            reading.problems.append(f"{name}: {path} must hold one number per frame; it is used without that tag")
+            reading.note(f"{name}: {path} must hold one number per frame; it is used without that tag")
             continue
         if is_set:
             found.append(path.stem)

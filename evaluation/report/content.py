@@ -70,7 +70,7 @@ class Report:
     @property
     def problems(self) -> tuple[str, ...]:
         """Everything that is missing or was not usable, one sentence each, each once."""
-        found = dict.fromkeys((*self.left_out, *self.benchmark.problems))
+        found = dict.fromkeys((*self.left_out, *self.benchmark.problems, *self.benchmark.notes))
         for section in self.sections:
             for scores in section.trackers:
                 for problem in scores.problems:

@@ -66,7 +66,7 @@ def test_problems_are_listed_and_the_exit_code_says_so(run: Run, mine: Path, mon
     assert (code, err) == (1, "")
     assert f"  a: {mine}/a/groundtruth.txt, line 1: not only numbers (got 'x')\n" in out
     assert f"  b: {mine}/b/groundtruth.txt has 5 boxes for 3 frames; the first 3 of both are used\n" in out
-    assert out.endswith("2 problems\n")
+    assert out.endswith("1 sequences or files left out, 1 used but odd\n")
     code, out, _ = run()
     assert code == 0 and f"{mine} (EBM_DATA_FOLDER)" in out and "the first of 2; `ebm eval datasets folder`" in out
 

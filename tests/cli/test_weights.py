@@ -13,6 +13,7 @@ import torch
 
 from ebm_tracker.build import WEIGHTS_FOLDER
 from ebm_tracker.cli.parser import main
+from ebm_tracker.cli.weights import preset_for
 from ebm_tracker.models import EnergyHead, EnergyNetwork, HeadChannels, build_backbone, load_network, save_network
 from ebm_tracker.models.checkpoint import read_provenance, sha256_of
 from ebm_tracker.models.pytracking_checkpoint import load_pytracking_network
@@ -98,6 +99,24 @@ def test_convert_says_what_is_wrong(run: Run, tmp_path: Path, content: bytes | N
     code, stdout, err = run("convert", path)
     assert (code, stdout) == (2, "") and err.count("\n") == 1 and expected in err and str(path) in err
     assert os.listdir(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "script", "net", "objective", "expected"),
+    [
+        ("atom_default.pth", "atom", "ATOMnet", None, "atom"),
+        ("atom_gmm_sampl.pth", None, "ATOMnet", None, "atom_star"),
+        ("ATOMnet_ep0040.pth.tar", "atom_prob_ml", "ATOMnet", None, "resnet18"),
+        ("EnergyNetwork_ep0002.pth.tar", "ebm_tracking", "EnergyNetwork", "nll", "resnet18"),
+        ("EnergyNetwork_ep0002.pth.tar", "atom", "EnergyNetwork", "iou_mse_atom", "atom"),
+        ("EnergyNetwork_ep0002.pth.tar", "atom_star", "EnergyNetwork", "iou_mse", "atom_star"),
+    ],
+)
+def test_the_preset_that_suits(file: str, script: str | None, net: str, objective: str | None, expected: str) -> None:
+    source = {"file": file, "net_type": net, "settings": {"script_name": script} if script else {}}
+    provenance = {"converted_from": source, **({"recipe": {"objective": objective}} if objective else {})}
+    assert preset_for(provenance) == expected
+    assert preset_for({**provenance, "exported_from": {}}) == "resnet18"
 
 
 def test_export_and_back(run: Run, paper: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Tree:
     @staticmethod
     def problems_of(benchmark: Benchmark, name: str) -> list[str]:
         """The sentences about one sequence."""
-        return [problem for problem in benchmark.problems if problem.startswith(f"{name}: ")]
+        return [problem for problem in (*benchmark.problems, *benchmark.notes) if problem.startswith(f"{name}: ")]
 
 
 @pytest.fixture

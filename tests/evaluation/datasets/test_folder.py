@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ebm_tracker.evaluation.datasets.benchmark import BenchmarkError
+from ebm_tracker.evaluation.datasets.folder import missing_between
 from ebm_tracker.evaluation.datasets.registry import open_benchmark
 from ebm_tracker.video import VideoWriter
 
@@ -48,7 +49,7 @@ def test_t12_lengths_name_file_and_both_counts(tree: Any, rows: int, used: int) 
     tree.images("a", "%d.jpg", range(1, 6))
     path = tree.boxes("a/groundtruth.txt", rows)
     benchmark = tree.open("folder")
-    assert benchmark.problems == (f"a: {path} has {rows} boxes for 5 frames; the first {used} of both are used",)
+    assert benchmark.notes == (f"a: {path} has {rows} boxes for 5 frames; the first {used} of both are used",)
     assert tree.numbers_of(benchmark.sequences[0]) == list(range(1, used + 1))
     assert benchmark.sequences[0].frames.frame_count == used
 
@@ -101,7 +102,7 @@ def test_videos_in_a_folder_and_one_alone(tree: Any) -> None:
     tree.boxes("short.txt", 4)
     benchmark = tree.open("folder")
     assert [(s.name, s.frames.frame_count) for s in benchmark.sequences] == [("clip", 6), ("short", 6)]
-    (problem,) = benchmark.problems
+    (problem,) = benchmark.notes
     assert problem.startswith("short: ") and "4 boxes for about 6 frames" in problem
     alone = open_benchmark("folder", tree.root / "clip.mp4")
     assert [s.name for s in alone.sequences] == ["clip"] and len(list(alone.sequences[0].frames)) == 6
@@ -143,3 +144,32 @@ def test_the_shared_sequences(shared_dir: Path) -> None:
         "otb_crossing": 120, "otb_man": 134, "vot_bag": 196, "vot_ball1": 105, "vot_book": 175, "vot_car1": 150
     }  # fmt: skip
     assert benchmark.problems == ()
+
+
+def test_a_hole_in_the_numbering_shifts_nothing(tree: Any) -> None:
+    """Six rows for images 1, 2, 4, 5, 6: the third is missing, not the last."""
+    for number in (1, 2, 4, 5, 6):
+        tree.picture(f"a/img/{number:04d}.jpg", 40 * number)
+    tree.text("a/groundtruth.txt", "".join(f"{n},1,9,9\n" for n in range(1, 7)))
+    benchmark = tree.open("folder")
+    (sequence,), (note,) = benchmark.sequences, benchmark.notes
+    assert note == f"a: 1 of 6 images are missing in {tree.root / 'a/img'} (0003.jpg)" and not benchmark.problems
+    assert sequence.truth_xywh is not None and sequence.truth_xywh[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert [frame is None for frame in sequence.frames] == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["1.jpg", "3.jpg"], ["2.jpg"]),
+        (["9.jpg", "12.jpg"], ["10.jpg", "11.jpg"]),
+        (["a_08.png", "a_11.png"], ["a_09.png", "a_10.png"]),
+        (["000.jpg", "001.jpg"], []),
+        (["0.jpg", "5.jpg", "10.jpg"], []),  # every fifth frame of a video: that is how they count
+        (["a1.jpg", "b3.jpg"], []),
+        (["one.jpg", "2.jpg"], []),
+        ([], []),
+    ],
+)
+def test_names_between(names: list[str], missing: list[str]) -> None:
+    assert missing_between(names) == missing

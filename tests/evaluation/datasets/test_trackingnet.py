@@ -71,7 +71,7 @@ def test_training_sets(tree: Any) -> None:
     held_out = tree.open("trackingnet_train")
     assert [s.name for s in held_out.sequences] == ["a_0", "z_0"]
     assert tree.numbers_of(held_out.sequences[0]) == [1, 2, 3, 4]
-    assert held_out.problems[0].endswith("has 4 boxes for 6 frames; the first 4 of both are used")
+    assert held_out.notes[0].endswith("has 4 boxes for 6 frames; the first 4 of both are used")
     assert not held_out.truth_is_secret and held_out.official_count is None
     both = tree.open("trackingnet_train", sets=(3, 11))
     assert [s.name for s in both.sequences] == ["m_0", "a_0", "z_0"]
