@@ -151,6 +151,19 @@ def test_an_object_that_starts_later_beside_others(host: ModuleType, paths: list
     assert outputs[2]["object_presence_score"]["7"] == 1
 
 
+def test_starts_in_track(params: PluginParams) -> None:
+    """Of one object without `initialize`; again of the same; and of another's, which is none of its business."""
+    frames = square_frames(6, second=True)
+    tracker = EbmTracker(params)
+    assert tracker.track(frames[0], {"init_bbox": list(BOX)})["target_bbox"] == list(BOX)
+    others = {"init_bbox": {"7": list(SECOND)}, "init_object_ids": ["7"], "init_other": {}}
+    first = [tuple(tracker.track(frames[1], others)["target_bbox"]), tuple(tracker.track(frames[2])["target_bbox"])]
+    assert first == own_boxes(frames[:3]) and len(tracker._trackers) == 1
+    assert tracker.track(frames[3], {"init_bbox": np.array(SECOND)})["target_bbox"] == list(SECOND)
+    again = [tuple(tracker.track(frame)["target_bbox"]) for frame in frames[4:]]
+    assert again == own_boxes(frames[3:], SECOND) and len(tracker._trackers) == 1
+
+
 def test_instances_share_network_and_params_but_no_state(params: PluginParams) -> None:
     frames = square_frames(3, second=True)
     one = EbmTracker(params)
