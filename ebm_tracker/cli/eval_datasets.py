@@ -1,8 +1,8 @@
 """Say which benchmarks are known and where each is looked for, check one, or write a tree to rehearse with.
 
-Without NAME: a table of all, those opened whose path is set. With NAME: opens it and lists everything that is missing,
-short or odd; the exit code is 1 when there is any. Paths come from --path or --data NAME=PATH, from environment variables
-such as EBM_DATA_UAV, or from the settings file.
+Without NAME: a table of all, those opened whose path is set. With NAME: opens it and lists everything that is
+missing, short or odd; the exit code is 1 when there is any. Paths come from --path or --data NAME=PATH, from
+environment variables such as EBM_DATA_UAV, or from the settings file.
 """
 
 from __future__ import annotations
