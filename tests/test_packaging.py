@@ -150,8 +150,10 @@ def requires(wheel: Path) -> list[str]:
 
 
 def test_no_install_brings_opencv(requires: list[str]) -> None:
-    """Not even an extra: the OpenCV wheels overwrite one another's cv2."""
-    assert requires and not [line for line in requires if OPENCV in line]
+    """But the extra that asks for OpenCV's trackers: the OpenCV wheels overwrite one another's cv2."""
+    assert [line for line in requires if OPENCV in line] == [
+        'opencv-contrib-python-headless>=4.8; extra == "baselines"'
+    ]
 
 
 def test_dependencies_are_the_listed_ones(requires: list[str]) -> None:
@@ -162,4 +164,9 @@ def test_dependencies_are_the_listed_ones(requires: list[str]) -> None:
     assert found.pop("") == {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "pillow"}
     assert found.pop('python_version < "3.11"') == {"tomli"}  # tomllib came with 3.11
     assert found.pop('extra == "train"') == {"simplejpeg", "tensorboard"}
+    assert found.pop('extra == "eval"') == {"matplotlib", "jinja2"}
+    assert found.pop('extra == "ray"') == {"ray"}
+    assert found.pop('extra == "vot"') == {"vot-trax"}
+    assert found.pop('extra == "baselines"') == {"opencv-contrib-python-headless"}
+    assert found.pop('python_version < "3.14" and extra == "test"') == {"ray"}  # has no wheels for newer ones
     assert set(found) == {'extra == "demo"', 'extra == "test"'}

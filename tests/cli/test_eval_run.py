@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ebm_tracker.cli import eval_run, main
 from ebm_tracker.evaluation.benchmark import read_manifest
 from ebm_tracker.evaluation.datasets.benchmark import Benchmark
+from ebm_tracker.evaluation.datasets.numbered import ListedFrames
+from ebm_tracker.evaluation.sequences import TrackingSequence
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ def test_an_incomplete_benchmark_is_tracked_and_said(
 
     open_benchmark = registry.open_benchmark
 
-    def short(name: str, root: Path) -> Benchmark:
-        found = open_benchmark(name, root)
+    def short(name: str, root: Path, sets: tuple[int, ...]) -> Benchmark:
+        found = open_benchmark(name, root, sets=sets)
         problems = tuple(f"sequence {number} is not there" for number in range(12))
         return Benchmark("folder", "Folder", found.sequences, 14, 1, "plain", problems)
 
@@ -206,7 +209,17 @@ def test_there_is_a_worker_for_every_gpu(factory: StandInFactory, monkeypatch: p
     assert crew(plain, device="auto") == eval_run.Crew(1, 12, (None,))
 
 
-def test_the_report_command_keeps_what_was_given(tmp_path: Path) -> None:
-    args = argparse.Namespace(dataset="uav", path=None, data=["uav=/d/my sets"], sequences=["a", "b"])
-    expected = "ebm eval report uav '/r s/ebm/default' --data 'uav=/d/my sets' --sequences a b"
-    assert eval_run.report_command(args, Path("/r s/ebm/default")) == expected
+@pytest.mark.parametrize(
+    ("name", "truth", "expected"),
+    [
+        ("uav", 5, "report uav '/r s/ebm/default' --data 'uav=/d/my sets' --sets 3 11 --sequences a b"),
+        ("trackingnet", 1, "pack trackingnet '/r s/ebm/default' --data 'uav=/d/my sets'"),
+        ("got10k_test", 1, "pack got10k '/r s/ebm/default' --data 'uav=/d/my sets'"),
+        ("folder", 1, "report folder '/r s/ebm/default' --data 'uav=/d/my sets' --sets 3 11 --sequences a b"),
+    ],
+)
+def test_the_next_command_keeps_what_was_given(name: str, truth: int, expected: str) -> None:
+    sequence = TrackingSequence("a", ListedFrames(Path("a"), ["1.jpg"] * 5), (1, 2, 3, 4), np.full((truth, 4), 9.0))
+    benchmark = Benchmark(name, "A title", (sequence,), None, 1, "plain")
+    args = argparse.Namespace(dataset=name, path=None, data=["uav=/d/my sets"], sets=[3, 11], sequences=["a", "b"])
+    assert eval_run.next_command(args, Path("/r s/ebm/default"), benchmark) == f"ebm eval {expected}"
