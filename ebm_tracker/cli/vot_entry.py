@@ -86,6 +86,7 @@ def take_streams(log: Path | None) -> tuple[BinaryIO, BinaryIO]:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 2)
         os.close(file)
+    os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -74,10 +75,11 @@ class TraxClient:
     def close(self) -> int:
         """Asks the process to quit, ends it if it does not within 5 s, and returns its exit code."""
         if self._process.poll() is None:
-            try:
+            with suppress(TraxError):  # it may be on its way out
                 self._send(Message("quit"))
+            try:
                 self._process.wait(5)
-            except (TraxError, subprocess.TimeoutExpired):
+            except subprocess.TimeoutExpired:
                 self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:

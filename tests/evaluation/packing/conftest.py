@@ -34,7 +34,7 @@ def write_run(folder: Path, names: tuple[str, ...], shift: float = 0.0) -> Path:
     boxes = BOXES.replace("12.000", f"{12 + shift:.3f}")
     for name in names:
         (folder / f"{name}.txt").write_text(boxes)
-        (folder / f"{name}_time.txt").write_text(TIMES)
+        (folder / f"{name}_time.txt").write_text(TIMES.replace("0.500", f"0.5{int(shift)}0"))
         (folder / f"{name}_object_presence_scores.txt").write_text("1\n1\n1\n")
     return folder
 

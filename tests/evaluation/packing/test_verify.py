@@ -75,6 +75,20 @@ def test_an_enclosing_folder(tmp_path: Path, members: dict[str, str], folder: st
     assert problems_of(path) == [f"everything lies in the folder {folder}: zip what is in it, not the folder itself"]
 
 
+def test_a_single_sequence_is_no_enclosing_folder(tmp_path: Path) -> None:
+    members = {name: text for name, text in got10k_members().items() if name.startswith(NAME)}
+    problems = problems_of(make_zip(tmp_path / "a.zip", members))
+    assert len(problems) == 179 * 4 and all(problem.endswith(" is missing") for problem in problems)
+
+
+def test_the_order_does_not_change_the_bytes(tmp_path: Path) -> None:
+    members = {"b.txt": b"1", "a.txt": b"2", "c/d.txt": b"3"}
+    archive.write_archive(tmp_path / "a.zip", members)
+    archive.write_archive(tmp_path / "b.zip", dict(reversed(members.items())))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == ["a.txt", "b.txt", "c/d.txt"]
+
+
 def test_one_problem_each_for_what_is_wrong_inside(tmp_path: Path) -> None:
     def name(k: int, end: str) -> str:
         return f"GOT-10k_Test_{k:06d}/GOT-10k_Test_{k:06d}_{end}.txt"
