@@ -23,7 +23,7 @@ ROOT = "ebm_tracker"  # what is meant when something is taken from the package's
 # Import name of a module or package -> what of ours it may import besides itself. The longest matching prefix
 # counts, for the importing module as well as for the imported one. What is not listed may not exist.
 LAYER_0 = {f"{ROOT}.{name}" for name in (
-    "annotations", "boxes", "errors", "files", "frames", "settings", "splits", "version", "video")}
+    "annotations", "boxes", "errors", "files", "frames", "settings", "splits", "stop", "version", "video")}
 LAYER_1 = LAYER_0 | {f"{ROOT}.crops", f"{ROOT}.energy"}
 LAYER_2 = LAYER_1 | {f"{ROOT}.models"}
 LAYER_3 = LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.training"}

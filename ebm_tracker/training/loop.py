@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
 from ebm_tracker.files import write_text_atomic
+from ebm_tracker.stop import StopSignals
 from ebm_tracker.training.average import MovingAverage
 from ebm_tracker.training.batches import Share, load_batches, seed_everything, to_device
 from ebm_tracker.training.checkpoint import (
@@ -35,7 +36,6 @@ from ebm_tracker.training.display import Display, Silence, open_display
 from ebm_tracker.training.loop_settings import LoopSettings
 from ebm_tracker.training.processes import Processes
 from ebm_tracker.training.run_log import EVALUATION, LOG, RunLog
-from ebm_tracker.training.stop import StopSignals
 
 __all__ = ["Evaluation", "Faults", "LoopSettings", "Training"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ebm_tracker.errors import EbmError
 from ebm_tracker.evaluation.benchmark.display import Silent
-from ebm_tracker.evaluation.benchmark.interrupt import StopRequest
 from ebm_tracker.evaluation.benchmark.jobs import Run, TrackerFactory, flag, plan_jobs, plan_runs
 from ebm_tracker.evaluation.benchmark.manifest import (
     Manifest,
@@ -24,6 +23,7 @@ from ebm_tracker.evaluation.benchmark.worklist import Display, Engine, WorkList,
 from ebm_tracker.evaluation.datasets.benchmark import Benchmark
 from ebm_tracker.evaluation.result_tree import BoxFormat, sequence_files
 from ebm_tracker.evaluation.sequences import TrackingSequence
+from ebm_tracker.stop import StopSignals
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def run_benchmark(
     if engine is None and workers == 1:
         engine = SerialEngine(factory, devices[0], threads)
     engine = engine or ProcessEngine(factory, workers, devices, threads)
-    with StopRequest() as stop:
+    with StopSignals() as stop:
         work = WorkList(plan_jobs(planned, benchmark.sequences), box_format, stop, display)
         engine.run(work, alone=False)
         while not work.stopping and work.second_round():
@@ -129,7 +129,7 @@ def run_benchmark(
         left=work.left,
         bad_frames=dict(work.bad_frames),
         folders=tuple(run.folder for run in planned),
-        interrupted=stop.made,
+        interrupted=stop.requested,
         problem=work.problem,
         warnings=tuple(warnings),
     )

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ebm_tracker.errors import one_line
-from ebm_tracker.evaluation.benchmark.interrupt import StopRequest
 from ebm_tracker.evaluation.benchmark.job_run import Failed, Finished, failure_of
 from ebm_tracker.evaluation.benchmark.jobs import Job
 from ebm_tracker.evaluation.benchmark.lock import FileLock
 from ebm_tracker.evaluation.result_tree import BoxFormat, ResultError, sequence_files, write_result
 from ebm_tracker.files import write_text_atomic
+from ebm_tracker.stop import StopSignals
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PART = re.compile(r"(_time|_object_presence_scores|_failed)?\.\d+\.part\.txt")
@@ -84,7 +84,7 @@ class WorkList:
         display: gets the lines.
     """
 
-    def __init__(self, jobs: Sequence[Job], box_format: BoxFormat, stop: StopRequest, display: Display) -> None:
+    def __init__(self, jobs: Sequence[Job], box_format: BoxFormat, stop: StopSignals, display: Display) -> None:
         self._format = box_format
         self._stop = stop
         self._display = display
@@ -114,7 +114,7 @@ class WorkList:
     @property
     def stopping(self) -> bool:
         """Whether work is to end now, finished or not."""
-        return self._stop.made or self.problem is not None
+        return self._stop.requested or self.problem is not None
 
     @property
     def waiting(self) -> int:

@@ -6,11 +6,11 @@ from types import ModuleType
 
 import pytest
 
-from ebm_tracker.evaluation.benchmark.interrupt import StopRequest
 from ebm_tracker.evaluation.benchmark.job_run import describe, is_out_of_memory
 from ebm_tracker.evaluation.benchmark.jobs import Job, plan_jobs, plan_runs
 from ebm_tracker.evaluation.benchmark.worklist import WorkList, is_done
 from ebm_tracker.evaluation.result_tree import BoxFormat
+from ebm_tracker.stop import StopSignals
 from ebm_tracker.video import VideoError, VideoFile
 
 
@@ -33,7 +33,7 @@ def test_workers_get_the_longest_sequence_of_a_run_first(made: ModuleType, tmp_p
     for run in runs:
         run.folder.mkdir(parents=True)
     jobs = plan_jobs(runs, made.made_benchmark({"a": 3, "b": 9, "c": 5}).sequences)
-    work = WorkList(jobs, BoxFormat.PRECISE, StopRequest(), made_display())
+    work = WorkList(jobs, BoxFormat.PRECISE, StopSignals(), made_display())
     work.sort_longest_first()
     order = []
     while (job := work.next_job()) is not None:

@@ -146,10 +146,10 @@ def test_a_worker_that_does_not_end_when_asked_is_killed(
             pass
 
         @property
-        def made(self) -> bool:
+        def requested(self) -> bool:
             return (tmp_path / "sprung").exists()
 
-    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopRequest", StopWhenSprung)
+    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopSignals", StopWhenSprung)
     log = tmp_path / "log"
     factory = made.Wandering(traps={1: f"hang {tmp_path / 'sprung'}"}, log=log)
     start = time.monotonic()

@@ -22,9 +22,9 @@ from ebm_tracker.evaluation.benchmark import (
     run_benchmark,
 )
 from ebm_tracker.evaluation.benchmark import worklist as worklist_module
-from ebm_tracker.evaluation.benchmark.interrupt import StopRequest
 from ebm_tracker.evaluation.benchmark.lock import FileLock
 from ebm_tracker.evaluation.result_tree import BoxFormat, read_result
+from ebm_tracker.stop import StopSignals
 
 LENGTHS = {"a": 6, "b": 4, "c": 9}
 
@@ -281,14 +281,14 @@ def test_a_stop_request_ends_it_between_frames_and_it_goes_on_later(
             pass
 
         @property
-        def made(self) -> bool:
+        def requested(self) -> bool:
             self.asked += 1
             return self.asked > 11
 
-    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopRequest", StopAtFrame)
+    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopSignals", StopAtFrame)
     summary = run(made, tmp_path)
     assert summary.interrupted and summary.done == ("wandering/a",) and summary.left == 2
-    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopRequest", StopRequest)
+    monkeypatch.setattr("ebm_tracker.evaluation.benchmark.run.StopSignals", StopSignals)
     folder = tmp_path / "made" / "wandering"
     assert not (folder / "b.txt").exists() and not list(folder.glob(".*"))
     assert run(made, tmp_path).done == ("wandering/b", "wandering/c")

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from ebm_tracker.training import stop
-from ebm_tracker.training.stop import StopSignals
+from ebm_tracker import stop
+from ebm_tracker.stop import StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

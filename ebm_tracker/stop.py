@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request, so that work ends between two frames."""
+"""Stopping on Ctrl-C or SIGTERM between two steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from types import FrameType, TracebackType
 from typing import Any
 
 PATIENCE_S = 1.0
-"""`timeout` and batch systems signal the process, then its group: only one that comes later is a second request."""
+"""torchrun passes one Ctrl-C on a second time, and `timeout` signals a process and then its group: only one that comes
+later than this is the user's second."""
 
 
-class StopRequest:
-    """Inside the block the first Ctrl-C or SIGTERM only sets ``made``; a second one raises KeyboardInterrupt at once.
+class StopSignals:
+    """Inside the block the first Ctrl-C (or SIGTERM) only sets ``requested``; a second Ctrl-C raises at once.
 
     The old handlers come back at the end. In a thread other than the main one it has no effect: Python allows
     handlers in the main thread only.
     """
 
     def __init__(self) -> None:
-        self.made = False
+        self.requested = False
         self._at = 0.0
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -40,7 +41,7 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.made and now - self._at > PATIENCE_S:
+        if self.requested and number == signal.SIGINT and now - self._at > PATIENCE_S:
             raise KeyboardInterrupt
-        if not self.made:
-            self.made, self._at = True, now
+        if not self.requested:
+            self.requested, self._at = True, now
