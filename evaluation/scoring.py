@@ -191,10 +191,14 @@ def average_runs(scores: Sequence[SequenceScores]) -> SequenceScores:
     )
 
 
+RESOLUTION_S = 2e-6
+"""Files hold microseconds: a shorter time, such as that of the tracker which answers its first box, is rounding."""
+
+
 def _median_rate(seconds: Iterable[Values]) -> float | None:
     times = np.concatenate([np.empty(0), *seconds])
     median = float(np.median(times[times > 0])) if (times > 0).any() else 0.0
-    return 1 / median if median > 0 else None
+    return 1 / median if median > RESOLUTION_S else None
 
 
 def _shortened(items: Sequence[str], separator: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ebm_tracker.evaluation.report.writer import Written
 
 FRAME_CHOICES = ("link", "copy", "none")
-PROBLEMS_SHOWN = 20
+PROBLEMS_SHOWN = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -156,6 +156,7 @@ def _track(args: argparse.Namespace, factory: TrackerFactory, benchmark: Benchma
     from rich.console import Console
 
     from ebm_tracker.evaluation.benchmark import default_runs, open_display, run_benchmark
+    from ebm_tracker.evaluation.benchmark.jobs import flag
     from ebm_tracker.evaluation.result_tree import BoxFormat, run_folder
 
     console = Console(highlight=False)
@@ -185,7 +186,7 @@ def _track(args: argparse.Namespace, factory: TrackerFactory, benchmark: Benchma
     if summary.interrupted:
         _say(console, "stopped; the same command goes on where this one was")
         return EXIT_INTERRUPTED
-    _say(console, f"next: {next_command(args, folder, benchmark)}")
+    _say(console, f"next: {next_command(args, folder, benchmark, flag(factory, 'deterministic'))}")
     incomplete = not args.sequences and is_incomplete(benchmark)
     return 0 if summary.complete and not incomplete else EXIT_INCOMPLETE
 
@@ -251,14 +252,14 @@ def print_summary(console: Console, summary: Summary) -> None:
         _say(console, f"  {folder}")
 
 
-def next_command(args: argparse.Namespace, folder: Path, benchmark: Benchmark) -> str:
+def next_command(args: argparse.Namespace, folder: Path, benchmark: Benchmark, deterministic: bool) -> str:
     """The command that scores the results, or packs them where only a server can."""
     secret = benchmark.truth_is_secret and benchmark.name in SERVERS
     words = ["ebm", "eval", *(("pack", SERVERS[benchmark.name]) if secret else ("report", args.dataset)), str(folder)]
     words += ["--path", str(args.path)] if args.path else []
     words += ["--data", *args.data] if args.data else []
     if secret:
-        return shlex.join(words)
+        return shlex.join([*words, *(["--deterministic"] if deterministic and benchmark.runs > 1 else [])])
     words += ["--sets", *map(str, args.sets)] if args.sets else []
     words += ["--sequences", *args.sequences] if args.sequences else []
     return shlex.join(words)

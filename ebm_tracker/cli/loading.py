@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ebm_tracker.evaluation.runner import Tracker
@@ -30,6 +31,31 @@ def parse_seed(text: str) -> int:
     return int(text)
 
 
+IOU_PRESETS = ("atom", "atom_star")
+
+
+def warn_if_unsuited(preset: str, weights: Path | None) -> None:
+    """One line on stderr when a network that predicts IoU gets the steps of an energy, or the other way round: it
+    runs, and loses the target."""
+    from ebm_tracker.cli.weights import preset_for
+    from ebm_tracker.errors import WeightsError
+    from ebm_tracker.models.checkpoint import read_provenance
+
+    if weights is None:
+        return
+    try:
+        suited = preset_for(read_provenance(weights))
+    except (WeightsError, KeyError, AttributeError):  # not one of ours: said when it is loaded
+        return
+    if (suited in IOU_PRESETS) != (preset in IOU_PRESETS):
+        kinds = ("an energy", "IoU") if preset in IOU_PRESETS else ("IoU", "an energy")
+        print(
+            f"warning: {weights} was trained for {kinds[0]}, and preset {preset} climbs {kinds[1]} by other steps"
+            f"{f': take preset {suited}' if suited in IOU_PRESETS else ''}",
+            file=sys.stderr,
+        )
+
+
 def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:
     """``ebm_tracker.load`` for ``args.preset`` and the flags above, after setting ``args.threads`` CPU threads
     (None leaves torch's choice).
@@ -40,6 +66,7 @@ def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:
 
     from ebm_tracker.build import load
 
+    warn_if_unsuited(args.preset, args.weights)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     return load(

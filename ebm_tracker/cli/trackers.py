@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ebm_tracker.cli.loading import add_loading_flags
+from ebm_tracker.cli.loading import add_loading_flags, warn_if_unsuited
 from ebm_tracker.cli.tracker_factories import (
     EbmFactory,
     FactoryError,
@@ -42,9 +42,12 @@ def tracker_factory(tracker: str, parameter: str, args: argparse.Namespace) -> T
     """
     if tracker != "ebm" and (args.weights is not None or args.backbone_weights is not None):
         raise ValueError(f"--weights and --backbone_weights are for the tracker ebm (got {tracker!r})")
+    if tracker in ("ebm", "opencv", "identity") and args.pytracking is not None:
+        raise ValueError(f"--pytracking is for pytracking's own trackers (got {tracker!r}, which needs no checkout)")
     if tracker == "ebm":
         ours = EbmFactory(parameter, args.device, _absolute(args.weights), _absolute(args.backbone_weights))
         ours.check()
+        warn_if_unsuited(parameter, ours.weights)
         return ours
     if tracker == "opencv":
         return _opencv(parameter)

@@ -101,6 +101,7 @@ def _export(args: argparse.Namespace) -> int:
     digest = export_network(network, args.out, provenance)
     print(f"{args.out.absolute()}\nSHA-256 {digest}")
     print(f"{FILLED}; the norms of the backbone are folded into its weights")
+    print("stock pytracking reads it with torch before 2.6, or with weights_only=False in its torch.load")
     return 0
 
 

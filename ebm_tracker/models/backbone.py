@@ -7,6 +7,7 @@ torchvision has them, through torchvision's own loader and cache.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -192,7 +193,8 @@ def _torchvision_state(name: str) -> Mapping[str, Tensor]:
         raise WeightsError(
             f"ImageNet weights of {name} ({spec.torchvision}) are neither in torch's cache "
             f"{torch.hub.get_dir()}/checkpoints nor could be fetched ({error}); "
-            f"pass a file instead: load(..., backbone_weights=FILE) or the variable EBM_BACKBONE_WEIGHTS"
+            f"pass a file instead: load(..., backbone_weights=FILE), --backbone_weights FILE or "
+            f"EBM_BACKBONE_WEIGHTS=FILE"
         ) from error
     return state
 
@@ -207,6 +209,10 @@ def _read_state(name: str, path: Path) -> Mapping[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's text advises to switch the protection off
+        raise WeightsError(
+            f"backbone weights {path.absolute()} cannot be read: no torch file of tensors alone"
+        ) from error
     except Exception as error:  # each reader has its own exceptions for a damaged file
         raise WeightsError(f"backbone weights {path.absolute()} cannot be read: {error}") from error
     if not isinstance(state, Mapping):

@@ -35,12 +35,17 @@ def open_display(console: Console) -> Iterator[Display]:
         yield LiveLine(progress)
 
 
+SURE_AFTER_S = 1.0  # before that, pace and estimate are those of the first message of a worker
+
+
 def tally_text(tally: Tally) -> str:
     """Sequences, frames, pace and the estimate: ``3 of 30 sequences, 1 failed, 912 of 9000 frames, ...``."""
     parts = [f"{tally.jobs_closed} of {tally.jobs} sequences"]
     if tally.failed:
         parts.append(f"{tally.failed} failed")
     parts.append(f"{tally.frames_closed} of {tally.frames} frames")
+    if tally.seconds < SURE_AFTER_S:
+        return ", ".join(parts)
     if tally.frames_per_second:
         parts.append(f"{tally.frames_per_second:.1f} frames/s")
     if tally.seconds_left is not None and tally.jobs_closed < tally.jobs:

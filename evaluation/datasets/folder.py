@@ -108,12 +108,19 @@ def image_place(reading: Reading, folder: Path) -> Place | None:
     return Place(folder.resolve().name, folder, truth, home or folder)
 
 
+def _truth_names(place: Place) -> str:
+    """What a file with the ground truth may be called."""
+    if place.images is None:
+        return f"it is looked for in {place.path.with_suffix('.txt').name} beside it"
+    return f"it is looked for in {' and '.join(TRUTH_FILE_NAMES)} in it and in {place.path.name}.txt beside it"
+
+
 def open_place(
     reading: Reading, place: Place, attributes: tuple[str, ...] = (), frames_per_second: float = DEFAULT_FPS
 ) -> TrackingSequence | None:
     """The sequence; None, with a sentence, when something is missing or unreadable."""
     if place.truth is None:
-        reading.leave_out(place.name, f"no ground-truth file in or beside {place.path}")
+        reading.leave_out(place.name, f"no ground truth of {place.path}: {_truth_names(place)}")
         return None
     truth = reading.truth(place.name, place.truth)
     if truth is None:

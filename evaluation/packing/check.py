@@ -76,11 +76,14 @@ def check_members(
     found.problems += [f"{name} does not belong here" for name in sorted(set(members) - taken)]
     found.notes += _unchecked(sequences)
     if alike and alike == len(sequences):
-        found.notes.append(
-            f"the {server.repetitions} repetitions are equal everywhere, as only those of a tracker without random "
-            "parts are"
-        )
+        found.notes.append(alike_note(server))
     return found
+
+
+def alike_note(server: Server) -> str:
+    """What is said of repetitions that do not differ."""
+    count = server.repetitions
+    return f"the {count} repetitions are equal everywhere, as only those of a tracker without random parts are"
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from ebm_tracker.annotations import Boxes
 from ebm_tracker.evaluation.datasets.benchmark import Benchmark
 from ebm_tracker.evaluation.packing.archive import write_archive
-from ebm_tracker.evaluation.packing.check import Findings, check_members, sequences_named_by
+from ebm_tracker.evaluation.packing.check import Findings, alike_note, check_members, sequences_named_by
 from ebm_tracker.evaluation.packing.servers import ExpectedSequence, PackingError, Server, expected_sequences
 from ebm_tracker.evaluation.result_tree import (
     ResultError,
@@ -67,6 +67,7 @@ def prepare_submission(
         server, gathered.members, sequences, shown=gathered.shown, known_problems=gathered.problems
     )
     if single and not (deterministic and len(folders) == 1):
+        findings.notes[:] = [note for note in findings.notes if note != alike_note(server)]  # they are one run
         findings.problems.insert(0, _too_few_runs(server, folders))
     members = gathered.members
     if partial:
@@ -98,7 +99,7 @@ def _folders_of(server: Server, results: TrackerResults) -> tuple[tuple[Path, ..
 
 def _too_few_runs(server: Server, folders: tuple[Path, ...]) -> str:
     have = str(folders[0]) if len(folders) == 1 else f"{folders[0]} to {folders[-1].name}"
-    hint = ", or say that the tracker is deterministic" if len(folders) == 1 else ""
+    hint = ", or give --deterministic if the tracker has no random parts" if len(folders) == 1 else ""
     count = "1 run" if len(folders) == 1 else f"{len(folders)} runs"
     return f"{server.title} wants {server.repetitions} runs of each sequence and {have} is {count}: run it again{hint}"
 

@@ -246,7 +246,7 @@ def speed_plot(title: str, y_label: str, points: Sequence[SpeedPoint], styles: M
         room = max(0.25 * (high - low), 2.0)
         plot.set_ylim(max(low - room, 0), min(high + room, 100))
         plot.set_title(title)
-        hollow = "" if all(p.sure for p in points) else "; hollow: not known to be of one worker"
+        hollow = "" if all(p.sure for p in points) else "; hollow: several workers"
         plot.set_xlabel(f"Frames per second (median{hollow})")
         plot.set_ylabel(f"{y_label} [%]")
         return _rendered(figure)

@@ -81,7 +81,9 @@ def write_entry(directory: Path, entry: TrackerEntry) -> Path:
     path = directory / REGISTRY_NAME
     before, after = _around_section(_read(path), entry.identifier)
     text = before + entry_text(entry) + after
-    directory.mkdir(parents=True, exist_ok=True)
+    if not directory.absolute().parent.is_dir():
+        raise WorkspaceError(f"there is no folder {directory.absolute().parent} to make the workspace in")
+    directory.mkdir(exist_ok=True)
     write_text_atomic(path, text)
     return path
 

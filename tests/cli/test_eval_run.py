@@ -214,12 +214,12 @@ def test_there_is_a_worker_for_every_gpu(factory: StandInFactory, monkeypatch: p
     [
         ("uav", 5, "report uav '/r s/ebm/default' --data 'uav=/d/my sets' --sets 3 11 --sequences a b"),
         ("trackingnet", 1, "pack trackingnet '/r s/ebm/default' --data 'uav=/d/my sets'"),
-        ("got10k_test", 1, "pack got10k '/r s/ebm/default' --data 'uav=/d/my sets'"),
+        ("got10k_test", 1, "pack got10k '/r s/ebm/default' --data 'uav=/d/my sets' --deterministic"),
         ("folder", 1, "report folder '/r s/ebm/default' --data 'uav=/d/my sets' --sets 3 11 --sequences a b"),
     ],
 )
 def test_the_next_command_keeps_what_was_given(name: str, truth: int, expected: str) -> None:
     sequence = TrackingSequence("a", ListedFrames(Path("a"), ["1.jpg"] * 5), (1, 2, 3, 4), np.full((truth, 4), 9.0))
-    benchmark = Benchmark(name, "A title", (sequence,), None, 1, "plain")
+    benchmark = Benchmark(name, "A title", (sequence,), None, 3 if name == "got10k_test" else 1, "plain")
     args = argparse.Namespace(dataset=name, path=None, data=["uav=/d/my sets"], sets=[3, 11], sequences=["a", "b"])
-    assert eval_run.next_command(args, Path("/r s/ebm/default"), benchmark) == f"ebm eval {expected}"
+    assert eval_run.next_command(args, Path("/r s/ebm/default"), benchmark, True) == f"ebm eval {expected}"

@@ -268,5 +268,8 @@ def test_unknown_trackers_and_flags(tmp_path: Path) -> None:
         factory("dimp", "dimp50")
     with pytest.raises(EbmError, match="is not a checkout of visionml/pytracking"):
         factory("dimp", "dimp50", "--pytracking", str(tmp_path))
+    for own in (("ebm", "default"), ("opencv", "kcf"), ("identity", "last_box")):
+        with pytest.raises(ValueError, match="--pytracking is for pytracking's own trackers"):
+            factory(*own, "--pytracking", str(tmp_path))
     with pytest.raises(ValueError, match=r"are for the tracker ebm \(got 'opencv'\)"):
         factory("opencv", "kcf", "--weights", "x.safetensors")

@@ -202,6 +202,11 @@ def test_speed_is_of_the_median_frame_after_the_first(write: Write) -> None:
     assert score(path).frames_per_second == pytest.approx(20)
 
 
+def test_times_at_the_resolution_of_the_file_are_no_speed(write: Write) -> None:
+    path = write({**{name: rows() for name in NAMES}, "bike1_time": "0.1\n" + "0.000001\n" * 9})
+    assert score(path).frames_per_second is None
+
+
 def test_speed_over_all_runs(write: Write) -> None:
     for run, seconds in enumerate((0.1, 0.2, 0.4)):
         texts = {**{name: rows() for name in NAMES}, "bike1_time": "5\n" + f"{seconds}\n" * 9}

@@ -340,3 +340,11 @@ def test_the_reference_resnet18_loads(shared_dir: Path) -> None:
     for a, b in zip(backbone(picture), (layer2, net.layer3(layer2)), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-4)
         assert 0.01 < float(a.mean()) < 100
+
+
+def test_what_is_no_file_of_tensors_is_refused_without_torchs_advice(tmp_path: Path) -> None:
+    """torch advises to load it without its protection."""
+    for name, content in (("page.pth", b"<html>quota</html>"), ("code.pth", pickle.dumps(Path("x")))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WeightsError, match=rf"{name} cannot be read: no torch file of tensors alone$"):
+            load_imagenet_backbone("resnet18", tmp_path / name)

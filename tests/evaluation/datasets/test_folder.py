@@ -123,7 +123,8 @@ def test_what_is_wrong_is_said_and_the_rest_goes_on(tree: Any) -> None:
     tree.boxes("twice.txt", 3)
     benchmark = tree.open("folder")
     assert [s.name for s in benchmark.sequences] == ["good", "twice"]
-    assert "no ground-truth file" in tree.problems_of(benchmark, "untold")[0]
+    problem = tree.problems_of(benchmark, "untold")[0]
+    assert problem.endswith("in groundtruth.txt and groundtruth_rect.txt in it and in untold.txt beside it")
     assert "3 boxes for 0 frames" in tree.problems_of(benchmark, "empty")[0]
     assert "no box for the first frame" in tree.problems_of(benchmark, "hidden")[0]
     assert "broken.mp4" in tree.problems_of(benchmark, "broken")[0]

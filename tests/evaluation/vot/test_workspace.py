@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from configparser import ConfigParser
 from pathlib import Path
@@ -31,7 +32,7 @@ def read(path: Path) -> ConfigParser:
 
 def test_a_section_survives_the_toolkits_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/cuda/100%/lib")
-    path = write_entry(tmp_path / "new" / "ws", TrackerEntry("ebm_1", "ebm default", COMMAND, 60, restart=True))
+    path = write_entry(tmp_path / "ws", TrackerEntry("ebm_1", "ebm default", COMMAND, 60, restart=True))
     section = dict(read(path)["ebm_1"])
     assert tuple(shlex.split(section.pop("command"))) == COMMAND
     assert section == {
@@ -90,3 +91,9 @@ def test_commands_to_run_next(tmp_path: Path) -> None:
     commands = [command for _, command in next_commands(Path("/a b/ws"), "ebm_default")]
     assert [shlex.split(command)[0] for command in commands] == ["vot"] * len(commands)
     assert shlex.split(commands[2]) == ["vot", "evaluate", "--workspace", "/a b/ws", "ebm_default"]
+
+
+def test_a_mistyped_path_makes_no_folders(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match=f"there is no folder {re.escape(str(tmp_path / 'typo'))} to make"):
+        write_entry(tmp_path / "typo" / "ws", TrackerEntry("a", "A", ("x",), 120))
+    assert not (tmp_path / "typo").exists()
