@@ -10,7 +10,7 @@ import torch
 from ebm_tracker.errors import WeightsError
 from ebm_tracker.models import load_network
 from ebm_tracker.parameters import preset
-from ebm_tracker.tracking import Tracker, TrackerConfig
+from ebm_tracker.tracking import MultiTracker, Tracker, TrackerConfig
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")
 
@@ -21,6 +21,7 @@ def load(
     seed: int = 0,
     *,
     profile: bool = False,
+    keep_details: bool = False,
     weights: str | os.PathLike[str] | None = None,
     backbone_weights: str | os.PathLike[str] | None = None,
     config: TrackerConfig | None = None,
@@ -28,7 +29,8 @@ def load(
     """A tracker, ready for ``initialize``.
 
     ``name``: a preset of ``ebm_tracker.parameters``; ``device``: "auto" (CUDA, else Apple GPU, else CPU) or a
-    torch device; ``seed``: of the tracker's random parts; ``profile``: keep stage times. ``weights``: another
+    torch device; ``seed``: of the tracker's random parts; ``profile``: keep stage times; ``keep_details``: keep
+    what the steps of the last frame saw, for pictures. ``weights``: another
     network file than the preset's; ``backbone_weights``: file with ImageNet weights for networks that ship only
     their head (default: the variable EBM_BACKBONE_WEIGHTS, else torchvision's cache or download); ``config``:
     settings to use instead of the preset's.
@@ -48,7 +50,30 @@ def load(
         sha256=config.weights.sha256 if weights is None else None,
         backbone_weights=Path(backbone_file) if backbone_file else None,
     )
-    return Tracker(network, config, device=chosen, seed=seed, profile=profile)
+    return Tracker(network, config, device=chosen, seed=seed, profile=profile, keep_details=keep_details)
+
+
+def load_multi(
+    name: str = "default",
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    *,
+    profile: bool = False,
+    keep_details: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    backbone_weights: str | os.PathLike[str] | None = None,
+    config: TrackerConfig | None = None,
+) -> MultiTracker:
+    """A tracker of several objects; arguments and errors are those of :func:`load`, which it uses.
+
+    ``keep_details``: keep what the steps of the last frame saw, per object.
+    """
+    one = load(
+        name, device, seed, weights=weights, backbone_weights=backbone_weights, config=config
+    )
+    return MultiTracker(
+        one.network, one.config, device=one.device, seed=seed, profile=profile, keep_details=keep_details
+    )
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -79,10 +79,10 @@ def annotate(
     font = label_font(int(np.clip(side // 22, 11, 40)))
     has_box = bool(np.isfinite(box_xywh).all())
     if has_box:
-        _draw_box(draw, image.size, _scaled(box_xywh, scale), status_color(status), line)
+        draw_box(draw, image.size, _scaled(box_xywh, scale), status_color(status), line)
     if truth_xywh is not None and np.isfinite(truth_xywh).all():
         # Last and with gaps, so that both are seen where they agree.
-        _draw_box(draw, image.size, _scaled(truth_xywh, scale), TRUTH_COLOR, max(1, line // 2), dashed=True)
+        draw_box(draw, image.size, _scaled(truth_xywh, scale), TRUTH_COLOR, max(1, line // 2), dashed=True)
     badge, text = f"{index}", f"{status} {score:.2f}"
     if has_box:
         label_wh, pad = pill_size(text, font)
@@ -170,7 +170,7 @@ def _scaled(box_xywh: BoxXYWH, scale: float) -> BoxXYWH:
     return x, y, w, h
 
 
-def _draw_box(
+def draw_box(
     draw: ImageDraw.ImageDraw,
     size_wh: tuple[int, int],
     box_xywh: BoxXYWH,
@@ -178,6 +178,7 @@ def _draw_box(
     line: int,
     dashed: bool = False,
 ) -> None:
+    """A box with a dark seam on a picture of ``size_wh``, both in the picture's pixels; it may lie outside."""
     x, y, w, h = box_xywh
     # Pixel i covers [i, i + 1): the last pixel inside is the one before the far edge. The line lies on the
     # edge, half of it outside, with a dark seam around it for bright pictures.

@@ -8,7 +8,7 @@ went wrong in ``<sequence>_failed.txt``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -94,6 +94,21 @@ def write_result(
     write_text_atomic(files.scores, "".join(f"{score:.6f}\n" for score in record.scores))
     write_text_atomic(files.boxes, boxes)
     files.failure.unlink(missing_ok=True)
+
+
+def write_object_results(
+    folder: str | Path, name: str, records: Mapping[Hashable, TrackRecord], box_format: BoxFormat = BoxFormat.PRECISE
+) -> None:
+    """Writes a sequence with several objects as pytracking names it: ``<sequence>_<id>.txt`` and so on, a row for each
+    frame in which the object was present.
+
+    Raises ResultError, before anything is written, for a box that is not finite or an id that cannot name a file.
+    """
+    for object_id, record in records.items():
+        sequence_files(folder, f"{name}_{object_id}")
+        boxes_text(record.boxes_xywh, box_format)
+    for object_id, record in records.items():
+        write_result(folder, f"{name}_{object_id}", record, box_format)
 
 
 @dataclass(frozen=True)

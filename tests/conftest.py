@@ -22,12 +22,15 @@ LOCAL_HOSTS = ("127.", "localhost", "::1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_gpu = pytest.mark.skip(reason="needs a CUDA device")
     no_network = pytest.mark.skip(reason="needs the network; set EBM_NETWORK=1 to run it")
+    no_screen = pytest.mark.skip(reason="drives a real window or browser; EBM_SCREEN=1 runs it")
     no_host = pytest.mark.skip(reason="needs a checkout of visionml/pytracking; EBM_PYTRACKING names it")
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(no_gpu)
         if item.get_closest_marker("network") and os.environ.get("EBM_NETWORK") != "1":
             item.add_marker(no_network)
+        if item.get_closest_marker("screen") and os.environ.get("EBM_SCREEN") != "1":
+            item.add_marker(no_screen)
         if item.get_closest_marker("pytracking") and not os.environ.get("EBM_PYTRACKING"):
             item.add_marker(no_host)
 

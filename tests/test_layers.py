@@ -28,7 +28,7 @@ LAYER_1 = LAYER_0 | {f"{ROOT}.crops", f"{ROOT}.energy"}
 LAYER_2 = LAYER_1 | {f"{ROOT}.models"}
 LAYER_3 = LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.training"}
 LAYER_4 = LAYER_3 | {f"{ROOT}.parameters", f"{ROOT}.evaluation", f"{ROOT}.build", ROOT}
-LAYER_4 |= {f"{ROOT}.demo", f"{ROOT}.drawing"}
+LAYER_4 |= {f"{ROOT}.demo", f"{ROOT}.drawing", f"{ROOT}.density"}
 ALLOWED: dict[str, set[str]] = {
     **{module: LAYER_0 for module in LAYER_0},
     f"{ROOT}.crops": LAYER_0,
@@ -40,13 +40,17 @@ ALLOWED: dict[str, set[str]] = {
     f"{ROOT}.evaluation": LAYER_0 | {f"{ROOT}.drawing"},
     f"{ROOT}.demo": LAYER_0,  # where the demo clip lies: for the leaves only
     f"{ROOT}.drawing": LAYER_0,  # boxes on frames: for evaluation's pictures and the leaves
+    f"{ROOT}.density": LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.drawing"},  # pictures of p(y | x)
     f"{ROOT}.build": LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.parameters"},
     ROOT: LAYER_2 | {f"{ROOT}.build", f"{ROOT}.tracking", f"{ROOT}.parameters"},
     # Leaves: they may use everything below, and nobody imports them but where it says so.
     f"{ROOT}.evaluation.__main__": LAYER_4,
     # `ebm train` runs the recipes, `ebm eval run` runs pytracking's trackers beside ours.
-    f"{ROOT}.cli": LAYER_4 | {f"{ROOT}.train_settings", f"{ROOT}.plugin"},
+    f"{ROOT}.cli": LAYER_4 | {f"{ROOT}.train_settings", f"{ROOT}.plugin", f"{ROOT}.live"},
     f"{ROOT}.plugin": LAYER_4,
+    f"{ROOT}.live": LAYER_4,  # engine and viewers of `ebm live`
+    f"{ROOT}.live.web.serve": LAYER_4 | {f"{ROOT}.live", f"{ROOT}.cli.loading"},  # loads as the commands do
+    f"{ROOT}.live.web.__main__": LAYER_4 | {f"{ROOT}.live", f"{ROOT}.cli"},  # the page alone, as a command
     f"{ROOT}.train_settings": LAYER_4,
     f"{ROOT}.ltr_settings": LAYER_4,
     "run_tracker": LAYER_4 | {f"{ROOT}.cli"},  # the same command, for a checkout
@@ -56,7 +60,7 @@ PYTRACKING = {"pytracking", "ltr"}
 CORE_DEPENDENCIES = {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "PIL", "tomli"}
 OPTIONAL_DEPENDENCIES = (
     "cv2", "simplejpeg", "jpeg4py", "torch.utils.tensorboard",  # the last needs tensorboard
-    "matplotlib", "jinja2", "ray", "trax", "got10k")
+    "matplotlib", "jinja2", "ray", "trax", "got10k", "starlette", "uvicorn", "websockets", "visdom", "pygame")
 MAPPED = set(FOLDERS) - {ROOT}
 
 

@@ -63,6 +63,7 @@ def expected_files() -> set[str]:
     paths = [*core.rglob("*.py"), core / "py.typed"]
     paths += [path for path in (core / "weights").iterdir() if not path.name.startswith(".")]
     paths += (core / "lists").glob("*.txt")
+    paths += (core / "live" / "web" / "page").iterdir()
     files = {path.relative_to(REPO).as_posix() for path in paths}
     mapped = [path for folder in MAPPED for path in (REPO / folder).rglob("*.py")]
     evaluation = REPO / "evaluation"
@@ -166,6 +167,9 @@ def test_dependencies_are_the_listed_ones(requires: list[str]) -> None:
     assert found.pop('extra == "train"') == {"simplejpeg", "tensorboard"}
     assert found.pop('extra == "eval"') == {"matplotlib", "jinja2"}
     assert found.pop('extra == "ray"') == {"ray"}
+    assert found.pop('extra == "live"') == {"pygame-ce"}
+    assert found.pop('extra == "web"') == {"starlette", "uvicorn", "websockets"}
+    assert found.pop('extra == "visdom"') == {"visdom"}
     assert found.pop('extra == "baselines"') == {"opencv-contrib-python-headless"}
     assert found.pop('sys_platform == "linux" and extra == "test"') == {"vot-trax"}
     assert found.pop('python_version < "3.14" and extra == "test"') == {"ray"}  # has no wheels for newer ones

@@ -56,7 +56,7 @@ def warn_if_unsuited(preset: str, weights: Path | None) -> None:
         )
 
 
-def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:
+def load_tracker(args: argparse.Namespace, profile: bool, keep_details: bool = False) -> Tracker:
     """``ebm_tracker.load`` for ``args.preset`` and the flags above, after setting ``args.threads`` CPU threads
     (None leaves torch's choice).
 
@@ -74,6 +74,7 @@ def load_tracker(args: argparse.Namespace, profile: bool) -> Tracker:
         device=args.device,
         seed=args.seed,
         profile=profile,
+        keep_details=keep_details,
         weights=args.weights,
         backbone_weights=args.backbone_weights,
     )

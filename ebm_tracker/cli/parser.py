@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
-from ebm_tracker.cli import data, doctor, evaluate, plugin, speed, track, train, weights
+from ebm_tracker.cli import data, density, doctor, evaluate, live, plugin, speed, track, train, weights
 from ebm_tracker.errors import EbmError, one_line
 from ebm_tracker.version import __version__
 
 # A module's docstring is its help. They import little: torch comes with run(), not with --help.
 VERBS: dict[str, ModuleType] = {
     "track": track,
+    "density": density,
+    "live": live,
     "eval": evaluate,
     "train": train,
     "data": data,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from ebm_tracker.demo import DEMO_BOX_XYWH, DEMO_NAME, find_demo_clip
 from ebm_tracker.errors import EbmError
 from ebm_tracker.evaluation.recorder import TrackRecorder
 from ebm_tracker.evaluation.results import result_paths
-from ebm_tracker.evaluation.runner import track_sequence
+from ebm_tracker.evaluation.runner import Step, track_sequence
 from ebm_tracker.evaluation.sequences import TrackingSequence, open_frame_folder
 from ebm_tracker.files import part_path
+from ebm_tracker.tracking import Status, TrackOutput
 from ebm_tracker.video import FrameFolder, VideoFile
 
 EXIT_INTERRUPTED = 130
@@ -44,15 +46,17 @@ def run_session(args: argparse.Namespace) -> int:
     refuse_own_frames(sequence, directory)
     _say(console, f"{sequence.name}: tracking with ebm {args.preset}, results go to {directory}")
     memory_at_start = memory_after_torch() if args.debug > 0 else None
-    tracker = load_tracker(args, profile=args.debug > 0)
+    visdom = getattr(args, "visdom", None)
+    tracker = load_tracker(args, profile=args.debug > 0, keep_details=visdom is not None)
     make_usable(directory, sequence.name)  # after loading: a mistyped preset leaves no folder
     recorder = TrackRecorder(sequence, directory, f"ebm {args.preset}", args.save_video)
     interrupted = False
     try:
         # The progress line ends before the recorder completes its files.
-        with recorder, open_progress(console, sequence) as progress:
+        with recorder, open_viewer(visdom) as show, open_progress(console, sequence) as progress:
             for step in track_sequence(tracker, sequence):
                 recorder.add(step)
+                show(tracker, step)
                 progress.show(step, recorder.record.frames_per_second)
     except KeyboardInterrupt:
         interrupted = True
@@ -61,6 +65,24 @@ def run_session(args: argparse.Namespace) -> int:
         print_stage_times(console, getattr(tracker, "stage_times", None) or {}, len(recorder.record))
         print_memory(console, memory_at_start)
     return EXIT_INTERRUPTED if interrupted else 0
+
+
+@contextmanager
+def open_viewer(address: str | None) -> Iterator[Callable[[Any, Step], None]]:
+    """A function that shows a step of a tracker on that visdom server; None: it does nothing."""
+    if address is None:
+        yield lambda tracker, step: None
+        return
+    from ebm_tracker.live.visdom_view import VisdomView
+
+    with VisdomView(address) as view:
+
+        def show(tracker: Any, step: Step) -> None:
+            output = TrackOutput(step.box_xywh, step.score, Status(step.status))
+            details = tracker.details
+            view.show(step.frame, step.index, {"": output}, {} if details is None else {"": details})
+
+        yield show
 
 
 def open_sequence(args: argparse.Namespace) -> TrackingSequence:

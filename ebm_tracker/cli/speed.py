@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "weights": {TRACKER: None},
     "backbone_weights": {TRACKER: None},
     "frames": {TRACKER: 200},
+    "objects": {TRACKER: 1},
     "size": {TRACKER: (640, 480), LOADER: (500, 400)},
     "threads": {TRACKER: 2, TRAINING: 2},
     "workers": {LOADER: 2},
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=parse_size, metavar="WxH", help="of the frames (default: 640x480; --of loader: 500x400)"
     )
     parser.add_argument("--frames", type=positive_int, metavar="N", help="frames after the first (default: 200)")
+    parser.add_argument(
+        "--objects",
+        type=positive_int,
+        metavar="N",
+        help="2 or more: one frame with N objects at once, against one object and against N trackers (default: 1)",
+    )
     parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: 2)")
     parser.add_argument("--workers", type=positive_int, metavar="N", help="--of loader: its processes (default: 2)")
     add_loading_flags(parser)
@@ -67,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
         from ebm_tracker.cli.scoring_benchmark import run_scoring_benchmark
 
         return run_scoring_benchmark(args)
+    if args.objects > 1:
+        from ebm_tracker.cli.objects_benchmark import run_objects_benchmark
+
+        return run_objects_benchmark(args)
     from ebm_tracker.cli.benchmark import run_benchmark
 
     return run_benchmark(args)

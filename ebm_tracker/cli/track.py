@@ -72,12 +72,24 @@ def add_flags(parser: argparse.ArgumentParser, threads: Callable[[str], int] | N
         default=True,
         help="write the annotated video or not (default: write it)",
     )
+    add_visdom_flag(parser)
     parser.add_argument(
         "--debug",
         type=int,
         default=0,
         metavar="LEVEL",
         help="1: times of the stages, and tracebacks of errors",
+    )
+
+
+def add_visdom_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--visdom [HOST:PORT]; ``args.visdom`` is None without it."""
+    parser.add_argument(
+        "--visdom",
+        nargs="?",
+        const="localhost:8097",
+        metavar="HOST:PORT",
+        help="show tracking, score map, status and box energies on this visdom server (default: localhost:8097)",
     )
 
 

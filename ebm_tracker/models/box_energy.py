@@ -14,7 +14,7 @@ Values and gradients equal the head's own under autograd (tested against it and 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class BoxEnergy:
             raise ValueError("BoxEnergy folds batch norms and needs a head in eval mode")
         blocks = (head.fc3_rt, head.fc4_rt)
         readouts = head.iou_predictor.weight.detach()[0].split([block.linear.out_features for block in blocks])
+        self.head, self.modulation = head, modulation
         self.offset = head.iou_predictor.bias.detach()
         self.levels = tuple(
             _fold(block, modulation[i].detach()[0], readouts[i], STRIDES[i]) for i, block in enumerate(blocks)
@@ -149,6 +150,15 @@ class _Edges:
             self.reach = low[:, 0].tolist(), high[:, table.slices[0].stop].tolist()
 
 
+class _CellWindows(Protocol):
+    """Cells cut out of the maps: per level their height and width and their values, (h * w, C), and the positions
+    that the edges of boxes (N, 2, edges) are compared with, (2, edges, count) or one such table per box."""
+
+    shapes: list[tuple[int, int]]
+    cells: list[Tensor]
+    grid: Tensor
+
+
 class _Windows:
     """Per level a square of cells that holds all that the boxes reach, with a margin for their next moves.
 
@@ -199,7 +209,7 @@ class _Windows:
 class _BinWeights:
     """Weights of N boxes' bins over the windows' cells, and what flows back into them."""
 
-    def __init__(self, edges: _Edges, table: _EdgeTable, windows: _Windows) -> None:
+    def __init__(self, edges: _Edges, table: _EdgeTable, windows: _CellWindows) -> None:
         self.table, self.windows = table, windows
         distance = edges.cells[..., None] - windows.grid  # (N, 2, edges, count)
         inverse_size = (edges.inverse_side[..., None] * table.bins_per_side)[..., None]  # (N, 2, bins, 1)

@@ -9,17 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_tracker.tracking import Tracker, TrackOutput
+from ebm_tracker.tracking import MultiTracker, Tracker, TrackOutput
 from ebm_tracker.tracking.tracker import FrameDetails
 
 
-def show_frame(visdom: Any, tracker: Tracker, output: TrackOutput, frame_number: int, label: str = "") -> None:
+def show_frame(
+    visdom: Any,
+    tracker: Tracker | MultiTracker,
+    output: TrackOutput,
+    frame_number: int,
+    label: str = "",
+    *,
+    details: FrameDetails | None = None,
+) -> None:
     """Hands one frame's pictures to the viewer: ``Status`` from debug level 1, ``Score Map`` from 2, ``Boxes`` (two of
     them at the start and the end of the refinement, with their energies, on the crop) from 3.
 
-    ``label``: after a title, to tell objects apart.
+    ``label``: after a title, to tell objects apart; ``details``: the object's, None before its first tracked frame.
     """
-    details = tracker.details
     visdom.register(_status(tracker, output, frame_number, details), "info_dict", 1, f"Status{label}")
     if details is None:
         return
@@ -39,7 +46,9 @@ def shown_boxes(energies: Tensor) -> Tensor:
     return torch.tensor([0, 1 + int(energies[1:].argmax())])
 
 
-def _status(tracker: Tracker, output: TrackOutput, number: int, details: FrameDetails | None) -> dict[str, Any]:
+def _status(
+    tracker: Tracker | MultiTracker, output: TrackOutput, number: int, details: FrameDetails | None
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "frame_num": number,
         "max_score": output.score,

@@ -9,7 +9,7 @@ import torch
 from ebm_tracker.build import load
 from ebm_tracker.models import EnergyNetwork
 from ebm_tracker.plugin.params import PluginParams
-from ebm_tracker.tracking import Tracker, TrackerConfig
+from ebm_tracker.tracking import MultiTracker, Tracker, TrackerConfig
 from ebm_tracker.tracking.config import WeightsSource
 
 
@@ -17,6 +17,12 @@ def make_tracker(params: PluginParams, *, keep_details: bool = False) -> Tracker
     """A tracker of one object, with the network that ``params`` asks for. Raises as ``ebm_tracker.load`` does."""
     network, device = shared_network(params)
     return Tracker(network, params.config, device=device, seed=params.seed_of_run, keep_details=keep_details)
+
+
+def make_multi_tracker(params: PluginParams, *, keep_details: bool = False) -> MultiTracker:
+    """The same for several objects."""
+    network, device = shared_network(params)
+    return MultiTracker(network, params.config, device=device, seed=params.seed_of_run, keep_details=keep_details)
 
 
 def shared_network(params: PluginParams) -> tuple[EnergyNetwork, torch.device]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ebm_tracker.boxes import BoxXYWH
 from ebm_tracker.plugin.blocks import flat_boxes, show_frame
 from ebm_tracker.plugin.infos import SINGLE, ObjectId, starting_boxes
-from ebm_tracker.plugin.networks import make_tracker, shared_network
+from ebm_tracker.plugin.networks import make_multi_tracker, make_tracker, shared_network
 from ebm_tracker.plugin.params import PluginParams
-from ebm_tracker.tracking import Tracker
+from ebm_tracker.tracking import MultiTracker, Tracker
 
 __all__ = ["EbmTracker", "get_tracker_class"]
 
 
 class EbmTracker:
-    """Follows one object, or several by id in pytracking's mode `default`.
+    """Follows one object, or several by id in pytracking's mode `default`, at once.
 
     ``params``: see :func:`ebm_tracker.plugin.params.preset_parameters`. In its mode `parallel`, which is this class's
     own, pytracking makes one instance per object; all share ``params`` and, per process, the network. The framework
@@ -36,7 +36,8 @@ class EbmTracker:
         self.params = params
         self.visdom: Any = None
         self.frame_reader: Any = None
-        self._trackers: OrderedDict[ObjectId, Tracker] = OrderedDict()
+        self._trackers: OrderedDict[ObjectId, Tracker] = OrderedDict()  # of the only object
+        self._several: MultiTracker | None = None  # of those with an id
         self._frame_number = 0
         self._label = ""
 
@@ -64,6 +65,7 @@ class EbmTracker:
         if starts is None:
             raise ValueError("info holds neither init_bbox nor init_mask")
         self._trackers.clear()
+        self._several = None
         self._frame_number = 0
         # Only the wrapper of mode `parallel` tells of others; its instances share one viewer.
         self._label = f" {info['object_ids'][0]}" if "init_other" in info and info.get("object_ids") else ""
@@ -76,19 +78,23 @@ class EbmTracker:
 
         Returns ``target_bbox`` (x, y, w, h as floats, pixels), ``object_presence_score`` (0..1, below 0.25 where the
         object was not found) and ``time`` (seconds, without loading the network); for several objects each is a
-        dictionary by id. Raises RuntimeError when nothing was started, ValueError for a frame that cannot be used.
+        dictionary by id, where ``time`` is an object's share of the frame's. Raises RuntimeError when nothing was
+        started, ValueError for a frame that cannot be used.
         """
         starts = starting_boxes(info or {})
         if SINGLE in self._trackers and starts is not None and SINGLE not in starts:
             starts = None  # in mode `parallel` every object is told of the others' starts
         if starts and SINGLE in starts:
             self._trackers.clear()
-        if not self._trackers and not starts:
+            self._several = None
+        if not self._trackers and self._several is None and not starts:
             raise RuntimeError("call initialize(image, info) before track, or give init_bbox in its info")
         self._frame_number += 1
         self.initialize_features()
         starts = starts or {}
         answers = {key: self._follow(key, image) for key in self._trackers if key not in starts}
+        if self._several is not None:
+            answers.update(self._follow_several(self._several, image, starts))
         answers.update({key: self._start(key, image, box) for key, box in starts.items()})
         return _merged(answers, SINGLE not in answers)
 
@@ -98,12 +104,35 @@ class EbmTracker:
         self.visdom.register((image, *flat_boxes(box), *masks), "Tracking", 1, "Tracking")
 
     def _start(self, key: ObjectId, image: Any, box_xywh: BoxXYWH) -> dict[str, Any]:
-        tracker = make_tracker(self.params, keep_details=self.visdom is not None)
+        details = self.visdom is not None
+        if key is SINGLE:
+            tracker = make_tracker(self.params, keep_details=details)
+            start = time.perf_counter()
+            tracker.initialize(image, box_xywh, self._color())
+            seconds = time.perf_counter() - start
+            self._trackers[key] = tracker
+            return _answer(box_xywh, 1.0, seconds)
+        several = self._several or make_multi_tracker(self.params, keep_details=details)
         start = time.perf_counter()
-        tracker.initialize(image, box_xywh, self._color())
+        several.add(image, cast("int | str", key), box_xywh, self._color())
         seconds = time.perf_counter() - start
-        self._trackers[key] = tracker
+        self._several = several
         return _answer(box_xywh, 1.0, seconds)
+
+    def _follow_several(
+        self, several: MultiTracker, image: Any, starts: Mapping[ObjectId, BoxXYWH]
+    ) -> dict[ObjectId, dict[str, Any]]:
+        """The objects that do not start afresh in this frame."""
+        for key in [key for key in several.ids if key in starts]:
+            several.remove(key)
+        start = time.perf_counter()
+        outputs = several.track(image, self._color())
+        seconds = (time.perf_counter() - start) / max(len(outputs), 1)
+        if self.visdom is not None:
+            details = several.details
+            for key, output in outputs.items():
+                show_frame(self.visdom, several, output, self._frame_number, f" {key}", details=details.get(key))
+        return {key: _answer(output.box_xywh, output.score, seconds) for key, output in outputs.items()}
 
     def _follow(self, key: ObjectId, image: Any) -> dict[str, Any]:
         tracker = self._trackers[key]
@@ -111,8 +140,7 @@ class EbmTracker:
         output = tracker.track(image, self._color())
         seconds = time.perf_counter() - start
         if self.visdom is not None:
-            label = self._label if key is SINGLE else f" {key}"
-            show_frame(self.visdom, tracker, output, self._frame_number, label)
+            show_frame(self.visdom, tracker, output, self._frame_number, self._label, details=tracker.details)
         return _answer(output.box_xywh, output.score, seconds)
 
     def _color(self) -> str:

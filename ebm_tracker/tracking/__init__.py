@@ -1,4 +1,4 @@
-"""Tracking one target: settings, state, and the steps of ATOM's online part with the energy network's boxes."""
+"""Tracking of one or several targets: ATOM's online classifier with the energy network's boxes, step by step."""
 
 from ebm_tracker.tracking.config import (
     BoxSpace,
@@ -6,7 +6,18 @@ from ebm_tracker.tracking.config import (
     TrackerConfig,
     WeightsSource,
 )
+from ebm_tracker.tracking.multi import MultiTracker, ObjectId
 from ebm_tracker.tracking.state import Status, TrackOutput
 from ebm_tracker.tracking.tracker import Tracker
 
-__all__ = ["BoxSpace", "RefinementSettings", "Status", "TrackOutput", "Tracker", "TrackerConfig", "WeightsSource"]
+__all__ = [
+    "BoxSpace",
+    "MultiTracker",
+    "ObjectId",
+    "RefinementSettings",
+    "Status",
+    "TrackOutput",
+    "Tracker",
+    "TrackerConfig",
+    "WeightsSource",
+]

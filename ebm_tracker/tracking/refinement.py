@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from ebm_tracker.boxes import gradient_to_relative, relative_to_xywh, xywh_to_relative
 from ebm_tracker.energy import Acceptance, Refinement, ascend
-from ebm_tracker.models.box_energy import FrameBoxEnergy
 from ebm_tracker.tracking.config import BoxSpace, RefinementSettings
+
+
+class BoxFunction(Protocol):
+    """The energy of boxes (N, 4), as FrameBoxEnergy of one object and GroupBoxEnergy of several have it."""
+
+    def values(self, boxes_xywh: Tensor) -> Tensor:
+        """Energies (N,)."""
+
+    def value_and_grad(self, boxes_xywh: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (N,) and their gradient (N, 4)."""
 
 
 def start_boxes(box_xywh: Tensor, settings: RefinementSettings, generator: torch.Generator) -> Tensor:
@@ -22,11 +33,17 @@ def start_boxes(box_xywh: Tensor, settings: RefinementSettings, generator: torch
 
 
 def refine(
-    energy: FrameBoxEnergy, boxes_xywh: Tensor, settings: RefinementSettings, *, upstream: bool = False
+    energy: BoxFunction,
+    boxes_xywh: Tensor,
+    settings: RefinementSettings,
+    *,
+    objects: int = 1,
+    upstream: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Ascent from (N, 4) boxes: refined boxes (N, 4) and the energies (N,) to rank them by.
 
-    The reference size of relative coordinates is that of the first box, for all. ``upstream``: rank by the
+    ``objects``: how many the boxes belong to, equally many to each, one after the other. The reference size of
+    relative coordinates is that of an object's first box, for all of its boxes. ``upstream``: rank by the
     energies before the last step, as pytracking does, instead of those of the boxes themselves.
     """
     acceptance = Acceptance.ALWAYS if settings.decay == 1 else Acceptance.UNDO
@@ -45,7 +62,10 @@ def refine(
             final_value=not upstream,
         )
         return result.y, _ranking(result)
-    ref_wh = boxes_xywh[:1, 2:]
+    count = len(boxes_xywh) // objects
+    ref_wh = boxes_xywh[::count, 2:]
+    if objects > 1:
+        ref_wh = ref_wh.repeat_interleave(count, dim=0)
 
     def relative(boxes_rel: Tensor) -> tuple[Tensor, Tensor]:
         boxes = relative_to_xywh(boxes_rel, ref_wh)

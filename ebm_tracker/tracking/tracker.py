@@ -6,21 +6,22 @@ This module is the list of steps; each step is a module of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebm_tracker.boxes import check_inside, parse_box_xywh
+from ebm_tracker.boxes import BoxXYWH, check_inside, parse_box_xywh
 from ebm_tracker.crops import CropWindow, SearchGeometry, sample_patch
 from ebm_tracker.frames import to_rgb_uint8
 from ebm_tracker.models import BoxEnergy, EnergyNetwork
 from ebm_tracker.models.backbone import fold_batch_norms
-from ebm_tracker.models.box_energy import FrameBoxEnergy
+from ebm_tracker.models.box_energy_group import GroupBoxEnergy
 from ebm_tracker.tracking.augment import dropout_copies, first_frame_patches
 from ebm_tracker.tracking.classifier import (
     OnlineClassifier,
@@ -39,6 +40,9 @@ from ebm_tracker.tracking.memory import SampleMemory
 from ebm_tracker.tracking.refinement import refine, select_box, start_boxes
 from ebm_tracker.tracking.state import Status, TargetState, TrackOutput
 
+if TYPE_CHECKING:
+    from ebm_tracker.tracking.multi import MultiTracker
+
 CELL = 16
 """Stride of the classifier's features in crop pixels."""
 
@@ -52,7 +56,8 @@ _STATUS = {
 
 @dataclass
 class _Target:
-    """Everything that belongs to one target: made by ``initialize``, gone with the next one."""
+    """Everything that belongs to one target: made by ``initialize``, gone with the next one. ``details``: of its
+    last frame, when they are kept."""
 
     frame_wh: tuple[int, int]
     geometry: SearchGeometry
@@ -63,6 +68,7 @@ class _Target:
     label_sigma: float
     generator: torch.Generator
     frames: int = 1
+    details: FrameDetails | None = None
 
 
 @dataclass(frozen=True)
@@ -80,17 +86,39 @@ class FrameDetails:
     """What the steps of one frame saw, for pictures.
 
     ``patch``: (1, 3, S, S), the crop, RGB 0..255; ``scores``: (S, S), the classifier's upsampled map, zero displacement
-    at its middle; ``location``: what was read off it; ``climb``: None where the target was not found.
+    at its middle; ``location``: what was read off it; ``climb``: None where the target was not found; ``window``: where
+    in the frame the crop lies; ``energy``: the target's, ``box_xywh``: its box in the frame, pixels.
     """
 
     patch: Tensor
     scores: Tensor
     location: Localization
     climb: Climb | None
+    window: CropWindow
+    energy: BoxEnergy
+    box_xywh: BoxXYWH
+
+
+@dataclass
+class _Look:
+    """What is known of one target in the frame at hand. ``row``: its place in the batch; ``sample``: projected
+    features; ``found_xy``: centre in the frame, None where it was not found."""
+
+    target: _Target
+    row: int
+    window: CropWindow
+    sample: Tensor
+    scores: Tensor
+    location: Localization
+    found_xy: tuple[float, float] | None
+    climb: Climb | None = None
 
 
 class Tracker:
     """Follows one target: ``initialize`` with its first box, then ``track`` frame by frame.
+
+    With boxes by id, {id: box}, it follows several, and ``track`` answers by id; MultiTracker, which does that work,
+    also takes and drops objects in mid-video.
 
     ``network``: trackers may share one. It is put in eval mode, on ``device``, and its batch norms are folded into
     the convolutions before them, so it cannot be trained further. ``seed`` fixes the random parts
@@ -124,9 +152,8 @@ class Tracker:
             device=self.device,
         )
         self._target: _Target | None = None
+        self._several: MultiTracker | None = None
         self._keep_details = keep_details
-        self._details: FrameDetails | None = None
-        self._climb: Climb | None = None
 
     @property
     def network(self) -> EnergyNetwork:
@@ -140,8 +167,9 @@ class Tracker:
 
     @property
     def details(self) -> FrameDetails | None:
-        """Of the last tracked frame; None before it, and unless the tracker was made with ``keep_details=True``."""
-        return self._details
+        """Of the last tracked frame; None before it, with several objects, and unless the tracker was made with
+        ``keep_details=True``."""
+        return None if self._target is None else self._target.details
 
     # First frame -----------------------------------------------------------------------------------------------
 
@@ -150,17 +178,29 @@ class Tracker:
         """Learns the target from one frame.
 
         ``frame``: see :func:`ebm_tracker.frames.to_rgb_uint8`; ``box_xywh``: four numbers in pixels, top-left
-        corner and size, possibly partly outside the frame. A second call starts afresh, as a new tracker would.
+        corner and size, possibly partly outside the frame; or such boxes by id, for several objects. A second call
+        starts afresh, as a new tracker would.
 
         Raises ValueError, before anything is changed, for a frame or box that cannot be used.
         """
+        if isinstance(box_xywh, Mapping):
+            from ebm_tracker.tracking.multi import MultiTracker  # it is made of trackers
+
+            several = MultiTracker.of(self)
+            several.initialize(frame, box_xywh, color)
+            self._target, self._several = None, several
+            return
+        target = self._started(frame, box_xywh, color)
+        self._target, self._several = target, None
+
+    def _started(self, frame: Any, box_xywh: Any, color: str) -> _Target:
+        """A target that is learned from this frame; changes nothing of the tracker. Raises as ``initialize`` does."""
         image = to_rgb_uint8(frame, color)
         box = parse_box_xywh(box_xywh)
         height, width = image.shape[:2]
         check_inside(box, (width, height))
         with self._clock.stage("initialize"):
-            self._target = self._learn(image, box)
-        self._details = None
+            return self._learn(image, box)
 
     def _learn(self, image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> _Target:
         config = self.config
@@ -214,71 +254,131 @@ class Tracker:
 
         ``frame`` as for ``initialize``. None or an empty array (a frame that could not be read) gives LOST with
         the last box and changes nothing. When the frame's size changes in mid-video, the box is scaled with it.
+        After ``initialize`` with boxes by id the answer is a dictionary of outputs by id (which the type of this
+        method, that of the usual case, does not tell).
 
         Raises RuntimeError before ``initialize``, ValueError for a frame that cannot be used.
         """
-        target = self._target
-        if target is None:
+        if self._several is not None:
+            return cast(TrackOutput, self._several.track(frame, color))
+        if self._target is None:
             raise RuntimeError("call initialize(frame, box_xywh) before track(frame)")
-        if frame is None or 0 in getattr(frame, "shape", ()):
-            return TrackOutput(target.state.box_xywh, 0.0, Status.LOST)
-        image = to_rgb_uint8(frame, color)
-        self._fit_frame_size(target, (image.shape[1], image.shape[0]))
-        target.frames += 1
-        return self._step(target, image)
+        return self._followed([self._target], frame, color)[0]
 
-    def _step(self, target: _Target, image: NDArray[np.uint8]) -> TrackOutput:
-        config, clock, state = self.config, self._clock, target.state
-        self._climb = None
+    def _followed(self, targets: Sequence[_Target], frame: Any, color: str) -> list[TrackOutput]:
+        """``track`` for any number of targets of one video, an output each."""
+        if frame is None or 0 in getattr(frame, "shape", ()):
+            return [TrackOutput(target.state.box_xywh, 0.0, Status.LOST) for target in targets]
+        image = to_rgb_uint8(frame, color)
+        for target in targets:
+            self._fit_frame_size(target, (image.shape[1], image.shape[0]))
+            target.frames += 1
+        return self._step(targets, image) if targets else []
+
+    def _step(self, targets: Sequence[_Target], image: NDArray[np.uint8]) -> list[TrackOutput]:
+        config, clock, size = self.config, self._clock, self.config.crop_size
         with clock.stage("crop"):
-            side = config.crop_size * state.scale
-            patch, window = sample_patch(
-                image, state.center_xy, side, config.crop_size, upstream=config.upstream_compat
-            )
+            crops = [
+                sample_patch(
+                    image, t.state.center_xy, size * t.state.scale, size, upstream=config.upstream_compat
+                )
+                for t in targets
+            ]
+            patches = torch.cat([patch for patch, _ in crops])
         with clock.stage("backbone"):
-            features = self._features(patch)
+            features = self._features(patches)
         with clock.stage("localize"):
-            sample = target.classifier.project(normalize_features(features[1]))
-            scores = self._upsampler(target.classifier.score(sample))[0]
-            crop_wh = (state.size_wh[0] / state.scale, state.size_wh[1] / state.scale)
-            location = localize(scores, crop_wh, config.localization)
-        hard_negative = location.outcome is Outcome.HARD_NEGATIVE
+            looks = [
+                self._look(target, row, window, features[1][row : row + 1])
+                for row, (target, (_, window)) in enumerate(zip(targets, crops, strict=True))
+            ]
+        found = [look for look in looks if look.found_xy is not None]
+        if found:
+            self._fit_boxes(found, features)
+        with clock.stage("learn"):
+            for look in looks:
+                target, hard_negative = look.target, look.location.outcome is Outcome.HARD_NEGATIVE
+                if hard_negative or (target.frames - 1) % config.classifier.update_every == 0:
+                    target.classifier.update(target.memory)
+        if self._keep_details:
+            for look in looks:
+                patch = patches[look.row : look.row + 1]
+                target = look.target
+                target.details = FrameDetails(
+                    patch,
+                    look.scores,
+                    look.location,
+                    look.climb,
+                    look.window,
+                    target.energy,
+                    target.state.box_xywh,
+                )
+        return [
+            TrackOutput(
+                look.target.state.box_xywh, min(max(look.location.peak, 0.0), 1.0), _STATUS[look.location.outcome]
+            )
+            for look in looks
+        ]
+
+    def _look(self, target: _Target, row: int, window: CropWindow, features16: Tensor) -> _Look:
+        """Where the classifier sees the target."""
+        state = target.state
+        sample = target.classifier.project(normalize_features(features16))
+        scores = self._upsampler(target.classifier.score(sample))[0]
+        crop_wh = (state.size_wh[0] / state.scale, state.size_wh[1] / state.scale)
+        location = localize(scores, crop_wh, self.config.localization)
+        found = None
         if location.outcome is not Outcome.NOT_FOUND:
-            middle = (config.crop_size - 1) / 2
+            middle = (self.config.crop_size - 1) / 2
             dx, dy = location.displacement_xy
             found = self._kept_inside(window.point_to_frame((middle + dx, middle + dy)), state.size_wh, target.frame_wh)
-            with clock.stage("energy features"):
-                energy = target.energy.frame(self._network.head.maps(features))
-            with clock.stage("refine"):
-                target.state = self._refined(target, energy, window, found)
-            if location.outcome is not Outcome.UNCERTAIN:
-                rate = config.memory.hard_negative_learning_rate if hard_negative else config.memory.learning_rate
-                still = torch.zeros(1, 2, dtype=torch.float32)
-                label = self._labels(window, target.state.center_xy, target.label_sigma, still)
-                target.memory.add(sample, label, rate)
-        with clock.stage("learn"):
-            if hard_negative or (target.frames - 1) % config.classifier.update_every == 0:
-                target.classifier.update(target.memory)
-        if self._keep_details:
-            self._details = FrameDetails(patch, scores, location, self._climb)
-        score = min(max(location.peak, 0.0), 1.0)
-        return TrackOutput(target.state.box_xywh, score, _STATUS[location.outcome])
+        return _Look(target, row, window, sample, scores, location, found)
 
-    def _refined(
-        self, target: _Target, energy: FrameBoxEnergy, window: CropWindow, center_xy: tuple[float, float]
-    ) -> TargetState:
-        """The box that climbs highest from around ``center_xy``; the old size there when none is sound."""
-        config, old = self.config, target.state
-        start = torch.tensor(window.box_to_crop(center_xy, old.size_wh), dtype=torch.float32, device=self.device)
-        starts = start_boxes(start, config.refinement, target.generator)
-        boxes, ranking = refine(energy, starts, config.refinement, upstream=config.upstream_compat)
-        if self._keep_details:
-            self._climb = Climb(starts, boxes, ranking)
-        best = select_box(boxes, ranking, config.refinement)
+    def _fit_boxes(self, found: Sequence[_Look], features: tuple[Tensor, Tensor]) -> None:
+        """New states of the targets that were found, by refinement of all their boxes at once, and the samples that
+        they learn from."""
+        config = self.config
+        with self._clock.stage("energy features"):
+            if len(found) < len(features[0]):
+                rows = [look.row for look in found]
+                features = (features[0][rows], features[1][rows])
+            maps = self._network.head.maps(features)
+            energies = [look.target.energy for look in found]
+            energy = energies[0].frame(maps) if len(found) == 1 else GroupBoxEnergy(energies, maps)
+        with self._clock.stage("refine"):
+            starts = [self._starts(look) for look in found]
+            boxes, ranking = refine(
+                energy, torch.cat(starts), config.refinement, objects=len(found), upstream=config.upstream_compat
+            )
+            climbs = zip(found, starts, boxes.chunk(len(found)), ranking.chunk(len(found)), strict=True)
+            for look, start, final, rank in climbs:
+                look.climb = Climb(start, final, rank)
+                look.target.state = self._refined(look, final, rank)
+        for look in found:
+            outcome, target = look.location.outcome, look.target
+            if outcome is not Outcome.UNCERTAIN:
+                hard = outcome is Outcome.HARD_NEGATIVE
+                rate = config.memory.hard_negative_learning_rate if hard else config.memory.learning_rate
+                still = torch.zeros(1, 2, dtype=torch.float32)
+                label = self._labels(look.window, target.state.center_xy, target.label_sigma, still)
+                target.memory.add(look.sample, label, rate)
+
+    def _starts(self, look: _Look) -> Tensor:
+        """The boxes that climb, (boxes, 4) in crop pixels: the old size around where the target was found."""
+        assert look.found_xy is not None
+        box = look.window.box_to_crop(look.found_xy, look.target.state.size_wh)
+        start = torch.tensor(box, dtype=torch.float32, device=self.device)
+        return start_boxes(start, self.config.refinement, look.target.generator)
+
+    def _refined(self, look: _Look, boxes_xywh: Tensor, ranking: Tensor) -> TargetState:
+        """The box that climbed highest; the old size where the target was found when none is sound."""
+        assert look.found_xy is not None
+        config, target, old = self.config, look.target, look.target.state
+        best = select_box(boxes_xywh, ranking, config.refinement)
         if best is None:
             # pytracking returns to the previous frame's position here and forgets what the classifier found.
-            return old if config.upstream_compat else TargetState(center_xy, old.size_wh, old.scale)
-        center, size = window.box_to_frame(best)
+            return old if config.upstream_compat else TargetState(look.found_xy, old.size_wh, old.scale)
+        center, size = look.window.box_to_frame(best)
         size = self._bounded(size, old.size_wh, target.frame_wh)
         base_w, base_h = target.geometry.base_wh
         scale = math.sqrt(size[0] * size[1] / (base_w * base_h))

@@ -53,7 +53,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> StandInTracker:
     """The stand-in, which the commands get instead of a preset's tracker."""
     stand_in = StandInTracker()
 
-    def load(args: argparse.Namespace, profile: bool) -> StandInTracker:
+    def load(args: argparse.Namespace, profile: bool, keep_details: bool = False) -> StandInTracker:
         stand_in.loaded_with = (args.preset, args.device, args.seed, args.threads, profile)
         return stand_in
 

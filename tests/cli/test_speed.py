@@ -176,3 +176,15 @@ def test_memory_is_told_in_mb() -> None:
     now, peak = resident_memory_mb(), peak_memory_mb()
     assert now is None or 5 < now < 1e6
     assert peak is None or (now is not None and peak >= 0.9 * now)
+
+
+def test_several_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "objects.json"
+    arguments = ["--objects", "2", "--frames", "2", "--size", "160x120", "--threads", "1", "--device", "cpu"]
+    assert main(["speed", *arguments, "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert (report["objects"], report["frames"]) == (2, 2)
+    assert 0 < report["largest_difference"] < 0.02  # pixels
+    assert report["ratio"] > 0 and report["separate_ratio"] > 0  # of times: nothing to promise here
+    printed = capsys.readouterr().out
+    assert "2 objects at once" in printed and "2 trackers" in printed

@@ -133,7 +133,7 @@ def test_ctrl_c_keeps_what_was_done(tracker: Any, frames_dir: Path, tmp_path: Pa
 
 
 def test_ctrl_c_while_loading(frames_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: object, profile: bool) -> None:
+    def load(*_: object, profile: bool, keep_details: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ebm_tracker.cli.session.load_tracker", load)
@@ -216,7 +216,7 @@ def test_unknown_tracker_and_preset(
 ) -> None:
     fails(capsys, ["dimp", "default"], "tracker ebm only (got 'dimp')", command=run_tracker_main)
 
-    def load(*_: object, profile: bool) -> None:
+    def load(*_: object, profile: bool, keep_details: bool) -> None:
         raise PresetError("there is no preset 'other' (known: atom, default)")
 
     monkeypatch.setattr("ebm_tracker.cli.session.load_tracker", load)

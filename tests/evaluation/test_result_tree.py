@@ -16,6 +16,7 @@ from ebm_tracker.evaluation.result_tree import (
     result_paths_of,
     run_folder,
     sequence_files,
+    write_object_results,
     write_result,
 )
 from ebm_tracker.evaluation.results import TrackRecord
@@ -232,3 +233,14 @@ def test_unusable_times_are_said_and_do_not_cost_the_boxes(tmp_path: Path, times
     result = read_result(path)
     assert result.boxes_xywh.tolist() == [[1, 2, 3, 4]] and result.seconds is None
     assert result.times_problem is not None and message in result.times_problem and "a_time.txt" in result.times_problem
+
+
+def test_objects_have_files_of_their_own(tmp_path: Path) -> None:
+    write_object_results(tmp_path, "walk", {1: record(), "b": record()}, BoxFormat.PYTRACKING)
+    ends = (".txt", "_object_presence_scores.txt", "_time.txt")
+    names = {f"walk_{key}{end}" for key in ("1", "b") for end in ends}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert (tmp_path / "walk_b.txt").read_text() == "10\t20\t30\t40\n10\t0\t5\t7\n"
+    with pytest.raises(ResultError, match="name of a file"):
+        write_object_results(tmp_path / "no", "walk", {1: record(), "../x": record()})
+    assert not (tmp_path / "no").exists()
