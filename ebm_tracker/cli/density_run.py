@@ -72,7 +72,7 @@ def _check_names(args: argparse.Namespace) -> None:
 def _density_of(args: argparse.Namespace, sequence: TrackingSequence) -> _Found:
     tracker = _load(args)
     frame, output = _track_to(tracker, sequence, args.frame)
-    corner, size = (of(tracker, frame, _OBJECT, args.grid, args.span) for of in (corner_density, size_density))
+    corner, size = (of(tracker, _OBJECT, args.grid, args.span) for of in (corner_density, size_density))
     truth = sequence.truth_xywh
     row = None
     if truth is not None and args.frame < len(truth) and np.isfinite(truth[args.frame]).all():

@@ -92,7 +92,7 @@ def density_picture(tracker: Any, frame: RgbFrame, object_id: ObjectId) -> RgbFr
     """The frame with the density of the object's top-right corner over it."""
     from ebm_tracker.density import corner_density, overlay
 
-    return overlay(frame, corner_density(tracker, frame, object_id))
+    return overlay(frame, corner_density(tracker, object_id))
 
 
 def add_first_objects(session: LiveSession, source: Source, recorder: LiveRecorder, objects: Objects) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ SPAN = 0.25
 
 def corner_density(
     tracker: Tracker | MultiTracker,
-    frame: Any = None,
     object_id: Hashable | None = None,
     grid: int = GRID,
     span: float = SPAN,
@@ -28,7 +26,7 @@ def corner_density(
 ) -> DensityMap:
     """The density of the box's top-right corner with its bottom-left corner fixed, as in the paper's Figure 1.
 
-    ``tracker``: made with ``keep_details=True``; the frame is the one that it tracked last (``frame`` is not read).
+    ``tracker``: made with ``keep_details=True``; the frame is the one that it tracked last.
     ``object_id``: which one of a MultiTracker's. ``grid``: points a side, at least 2; ``span`` in (0, 1): they reach
     this share of width and height to either side of the refined corner. ``box_xywh``: another box than the refined
     one, pixels of the frame.
@@ -49,7 +47,6 @@ def corner_density(
 
 def size_density(
     tracker: Tracker | MultiTracker,
-    frame: Any = None,
     object_id: Hashable | None = None,
     grid: int = GRID,
     span: float = SPAN,

@@ -85,7 +85,7 @@ def density_picture(tracker: Any, frame: RgbFrame, object_id: Any, grid: int) ->
     from ebm_tracker.density import DensityError, corner_density, overlay
 
     try:
-        return overlay(frame, corner_density(tracker, frame, object_id, grid=grid))
+        return overlay(frame, corner_density(tracker, object_id, grid=grid))
     except DensityError as error:
         message = f"object {object_id} has a density after its first frame, while it is found"
         raise DensityError(message) from error
