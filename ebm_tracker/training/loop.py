@@ -34,6 +34,7 @@ from ebm_tracker.training.checkpoint import (
 )
 from ebm_tracker.training.display import Display, Silence, open_display
 from ebm_tracker.training.loop_settings import LoopSettings
+from ebm_tracker.training.optimizer import build_optimizer, set_rate
 from ebm_tracker.training.processes import Processes
 from ebm_tracker.training.run_log import EVALUATION, LOG, RunLog
 
@@ -68,7 +69,8 @@ class Training:
 
     ``fingerprint``: settings of the recipe (a mapping, nested ones too); a run goes on with equal ones only.
     ``resume``: goes on from ``last.pt``; where there is none it starts anew, so that one command serves a job that may
-    be killed at any time. Without it a folder that holds a run is refused (ValueError).
+    be killed at any time. Without it a folder that holds a run is refused (ValueError). ``display``: who is told of
+    steps and rows, for a program of many runs; None shows a bar or lines.
 
     ``run`` raises FloatingPointError when a loss or gradient is not finite, in all processes, and KeyboardInterrupt
     after Ctrl-C or SIGTERM. In both cases, as after any other error, the state after the last whole step is saved; a
@@ -88,6 +90,7 @@ class Training:
         device: torch.device = torch.device("cpu"),  # noqa: B008  # cannot change
         processes: Processes | None = None,
         resume: bool = False,
+        display: Display | None = None,
     ) -> None:
         self.processes = processes or Processes()
         self.device = self.processes.device(device)
@@ -101,7 +104,7 @@ class Training:
         self.parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
         if not self.parameters:
             raise ValueError("trained must have a parameter that requires a gradient (got none)")
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
+        self.optimizer = build_optimizer(trained, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.average = MovingAverage(trained, settings.average_decay) if settings.average_decay else None
         self.steps, self.seconds, self.evaluated_at, self.best = 0, 0.0, 0, -math.inf
@@ -115,12 +118,12 @@ class Training:
             self.log.pending = [tuple(row) for row in state["pending"]] if state is not None else []
         self.model = self.processes.wrap(self.step, self.device)
         self._stop, self._said = StopSignals(), ""
-        self._display: Display = Silence()
+        self._given, self._display = display, display or Silence()
         self._moving = self._changed = False
 
     def run(self) -> int:
         """Trains to the last step; returns the number of steps made over all its starts."""
-        with StopSignals() as self._stop, open_display(self.log is None, self.steps, self.settings.steps) as display:
+        with StopSignals() as self._stop, self._opened_display() as display:
             self._display = display
             self._greet()
             try:
@@ -220,8 +223,7 @@ class Training:
             raise FloatingPointError(f"the gradient became {norm} at step {self.steps} with a finite loss, {samples}")
 
     def _move(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate_at(self.steps)
+        set_rate(self.optimizer, self.settings.learning_rate_at(self.steps))
         self._moving = self._changed = True
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -241,6 +243,11 @@ class Training:
             write_text_atomic(path, json.dumps({"step": self.steps, "samples": samples}, indent=1) + "\n")
         names = ", ".join(str(number) for number, _ in found)
         raise FloatingPointError(f"the loss became {value} at step {self.steps}, samples {names} (listed in {path})")
+
+    def _opened_display(self) -> AbstractContextManager[Display]:
+        if self._given is not None:
+            return nullcontext(self._given)
+        return open_display(self.log is None, self.steps, self.settings.steps)
 
     # Between steps ---------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm_tracker.training.checkpoint import load_state, load_trained
+from ebm_tracker.training.display import Silence
 from ebm_tracker.training.loop import LoopSettings, Training
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
@@ -552,3 +553,36 @@ def test_float16_run_on_a_gpu_goes_on(tmp_path: Path) -> None:
     whole, parts = (load_state(tmp_path / name / "last.pt") for name in ("whole", "parts"))
     assert whole["scaler"] == parts["scaler"]
     torch.testing.assert_close(whole["module"], parts["module"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_display_that_is_given_is_told_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Notes(Silence):
+        def __init__(self) -> None:
+            self.steps: list[int] = []
+            self.said: list[str] = []
+
+        def show(self, steps: int, loss: float, data_s: float, step_s: float) -> None:
+            self.steps.append(steps)
+
+        def say(self, text: str) -> None:
+            self.said.append(text)
+
+    notes = Notes()
+    Run(tmp_path, display=notes).training.run()
+    assert notes.steps == list(range(1, STEPS + 1))
+    assert "starts at step 0" in notes.said[0] and f"{STEPS} of {STEPS} steps are done" in notes.said[-1]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_stopped_run_with_sgd_goes_on_equally(tmp_path: Path) -> None:
+    settings = replace(
+        SETTINGS, optimizer="sgd", weight_decay=0.01, bias_rate=2.0, bias_decay=False, learning_rate=1e-3
+    )
+    whole = Run(tmp_path / "whole", settings)
+    whole.training.run()
+    Run(tmp_path / "parts", replace(settings, steps=STEPS // 2)).training.run()
+    rest = Run(tmp_path / "parts", settings, resume=True)
+    rest.training.run()
+    for name, tensor in whole.step.state_dict().items():
+        assert torch.equal(tensor, rest.step.state_dict()[name]), name
+    assert not torch.equal(whole.step.head[0].weight, ToyStep().head[0].weight)
