@@ -214,6 +214,8 @@ def read_image(path: Path) -> RgbFrame | None:
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
+            if upright.mode == "I":  # how older Pillows read 16-bit gray, and TIFFs of whole numbers
+                return to_rgb_uint8(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16))
             # Pillow clips 16-bit gray when it converts it; to_rgb_uint8 scales it.
             return to_rgb_uint8(upright if upright.mode.startswith("I;16") else upright.convert("RGB"))
     except PILLOW_ERRORS:
@@ -243,6 +245,7 @@ class VideoWriter:
             raise ValueError(f"frames_per_second must be above 0 (got {frames_per_second})")
         self.path = Path(path)
         self.frames_written = 0
+        self._failed = False
         self._part = part_path(self.path)
         # Never 0: time-lapse files name paces such as a frame an hour.
         self._rate = max(Fraction(frames_per_second).limit_denominator(1001), Fraction(1, 1001))
@@ -265,7 +268,9 @@ class VideoWriter:
         self.close()
 
     def write(self, frame: RgbFrame) -> None:
-        """Appends one (H, W, 3) uint8 RGB frame."""
+        """Appends one (H, W, 3) uint8 RGB frame. Raises VideoError, after which there will be no file."""
+        if self._failed:
+            raise VideoError(f"{self.path} cannot be written")
         if self._stream is None:
             self._size_wh = self._size_wh or (frame.shape[1], frame.shape[0])
             self._stream = self._add_stream(self._size_wh)
@@ -275,6 +280,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(picture))
         except AV_ERRORS as error:
+            self._failed = True
             raise VideoError(f"{self.path} cannot be written ({_reason(error)})") from error
         self.frames_written += 1
 
@@ -283,13 +289,17 @@ class VideoWriter:
         container, self._container = self._container, None
         if container is None:
             return
+        # PyAV crashes the process when it is to go on after a header that could not be written.
+        complete = self.frames_written > 0 and not self._failed
         try:
-            if self.frames_written:
+            if complete:
                 container.mux(self._stream.encode(None))
             container.close()
-            if self.frames_written:
+            if complete:
                 os.replace(self._part, self.path)
         except AV_ERRORS as error:
+            if self._failed:
+                return  # was said when a frame could not be written
             raise VideoError(f"{self.path} cannot be written ({_reason(error)})") from error
         finally:
             self._part.unlink(missing_ok=True)

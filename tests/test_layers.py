@@ -43,15 +43,17 @@ ALLOWED: dict[str, set[str]] = {
     f"{ROOT}.density": LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.drawing"},  # pictures of p(y | x)
     f"{ROOT}.build": LAYER_2 | {f"{ROOT}.tracking", f"{ROOT}.parameters"},
     ROOT: LAYER_2 | {f"{ROOT}.build", f"{ROOT}.tracking", f"{ROOT}.parameters"},
+    # Other regressions with the same energy library and loop: age, head pose, 1-D, your own.
+    f"{ROOT}.adapters": LAYER_1 | {f"{ROOT}.models", f"{ROOT}.training", f"{ROOT}.evaluation"},
     # Leaves: they may use everything below, and nobody imports them but where it says so.
     f"{ROOT}.evaluation.__main__": LAYER_4,
     # `ebm train` runs the recipes, `ebm eval run` runs pytracking's trackers beside ours.
-    f"{ROOT}.cli": LAYER_4 | {f"{ROOT}.train_settings", f"{ROOT}.plugin", f"{ROOT}.live"},
+    f"{ROOT}.cli": LAYER_4 | {f"{ROOT}.{name}" for name in ("train_settings", "plugin", "live", "adapters")},
     f"{ROOT}.plugin": LAYER_4,
     f"{ROOT}.live": LAYER_4,  # engine and viewers of `ebm live`
     f"{ROOT}.live.web.serve": LAYER_4 | {f"{ROOT}.live", f"{ROOT}.cli.loading"},  # loads as the commands do
     f"{ROOT}.live.web.__main__": LAYER_4 | {f"{ROOT}.live", f"{ROOT}.cli"},  # the page alone, as a command
-    f"{ROOT}.train_settings": LAYER_4,
+    f"{ROOT}.train_settings": LAYER_4 | {f"{ROOT}.adapters"},
     f"{ROOT}.ltr_settings": LAYER_4,
     "run_tracker": LAYER_4 | {f"{ROOT}.cli"},  # the same command, for a checkout
 }
@@ -60,7 +62,8 @@ PYTRACKING = {"pytracking", "ltr"}
 CORE_DEPENDENCIES = {"torch", "torchvision", "numpy", "av", "safetensors", "rich", "PIL", "tomli"}
 OPTIONAL_DEPENDENCIES = (
     "cv2", "simplejpeg", "jpeg4py", "torch.utils.tensorboard",  # the last needs tensorboard
-    "matplotlib", "jinja2", "ray", "trax", "got10k", "starlette", "uvicorn", "websockets", "visdom", "pygame")
+    "matplotlib", "jinja2", "ray", "trax", "got10k", "starlette", "uvicorn", "websockets", "visdom", "pygame",
+    "sklearn")
 MAPPED = set(FOLDERS) - {ROOT}
 
 
@@ -233,6 +236,9 @@ def test_the_folders_are_those_of_setup() -> None:
         ("ebm_tracker.training.data.folder", "from ebm_tracker.build import WEIGHTS_FOLDER", "may not import"),
         ("ebm_tracker.train_settings.lite", "from ebm_tracker.cli import main", "may not import ebm_tracker.cli"),
         ("ebm_tracker.ltr_settings.atom", "from ebm_tracker.train_settings import atom", "may not import"),
+        ("ebm_tracker.adapters.regression.heads", "from ebm_tracker.tracking import Tracker", "may not import"),
+        ("ebm_tracker.training.loop", "from ebm_tracker.adapters import regression", "may not import"),
+        ("ebm_tracker.adapters.age.data", "from ebm_tracker.train_settings import age", "may not import"),
         ("ebm_tracker.utils", "x = 1", "has no layer yet"),
         ("ebm_tracker.cli.track", "import ebm_tracker.utils.misc", "has no layer yet"),
         # pytracking

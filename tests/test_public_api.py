@@ -12,8 +12,57 @@ import pytest
 
 # Package -> names that users may rely on. Adding a name here is a promise; taking one away is a break.
 PUBLIC = {
-    "ebm_tracker": {"EbmError", "Status", "TrackOutput", "Tracker", "__version__", "load"},
+    "ebm_tracker": {
+        "EbmError",
+        "MultiTracker",
+        "Status",
+        "TrackOutput",
+        "Tracker",
+        "__version__",
+        "load",
+        "load_multi",
+    },
     "ebm_tracker.errors": {"EbmError", "PresetError", "VideoError", "WeightsError"},
+    "ebm_tracker.adapters.regression": {
+        "DirectHead",
+        "EnergyRegressor",
+        "EnergyStep",
+        "EpochDataset",
+        "Example",
+        "FitSettings",
+        "GaussianHead",
+        "GridDensity",
+        "HEADS",
+        "Head",
+        "HeadRegressor",
+        "HeadStep",
+        "JointLaplaceHead",
+        "LaplaceHead",
+        "LogScore",
+        "OBJECTIVES",
+        "RefineSettings",
+        "RegressionEnergy",
+        "SampledDensity",
+        "SoftmaxHead",
+        "calibration_curve",
+        "coverage",
+        "direct_huber",
+        "direct_l2",
+        "fit",
+        "gaussian_loss",
+        "given",
+        "interval_score",
+        "joint_laplace_loss",
+        "laplace_loss",
+        "log_score",
+        "mean_width",
+        "mlp",
+        "on_columns",
+        "pit_distance",
+        "refine",
+        "seeded",
+        "softmax_loss",
+    },
     "ebm_tracker.energy": {
         "GaussianMixture",
         "ascend",
@@ -227,6 +276,30 @@ def test_load_keeps_its_signature() -> None:
     assert (defaults["name"], defaults["device"], defaults["seed"]) == ("default", "auto", 0)
 
 
+def test_load_multi_takes_what_load_takes() -> None:
+    import ebm_tracker
+
+    one, several = (inspect.signature(function).parameters for function in (ebm_tracker.load, ebm_tracker.load_multi))
+    assert {name: p.default for name, p in several.items()} == {name: p.default for name, p in one.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("initialize", ["self", "frame", "boxes", "color"]),
+        ("add", ["self", "frame", "object_id", "box_xywh", "color"]),
+        ("remove", ["self", "object_id"]),
+        ("track", ["self", "frame", "color"]),
+    ],
+)
+def test_multi_tracker_keeps_its_signatures(method: str, expected: list[str]) -> None:
+    import ebm_tracker
+
+    parameters = inspect.signature(getattr(ebm_tracker.MultiTracker, method)).parameters
+    assert list(parameters)[: len(expected)] == expected
+    assert "color" not in expected or parameters["color"].default == "rgb"
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [("initialize", ["self", "frame", "box_xywh", "color"]), ("track", ["self", "frame", "color"])],
@@ -277,11 +350,11 @@ def test_import_does_no_work(tmp_path: Path) -> None:
         "import sys, os, torch\n"
         "before = torch.get_num_threads(), torch.random.get_rng_state().clone()\n"
         "import ebm_tracker, ebm_tracker.cli, ebm_tracker.training.data, ebm_tracker.train_settings.recipe\n"
-        "import ebm_tracker.ltr_settings.ebm_tracking, ebm_tracker.cli.benchmark\n"
+        "import ebm_tracker.ltr_settings.ebm_tracking, ebm_tracker.cli.benchmark, ebm_tracker.adapters.regression\n"
         "assert torch.get_num_threads() == before[0]\n"
         "assert torch.equal(torch.random.get_rng_state(), before[1])\n"
         "heavy = {'cv2', 'skvideo', 'scipy', 'matplotlib', 'pytracking', 'ltr', 'simplejpeg', 'jpeg4py',"
-        " 'tensorboard'} & set(sys.modules)\n"
+        " 'tensorboard', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert os.listdir('.') == []\n"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +324,32 @@ def test_writer_errors(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "out.mp4", 0)
     with pytest.raises(VideoError, match=r"out\.mp4 cannot be written"):
         VideoWriter(tmp_path / "nowhere" / "out.mp4", 25)
+
+
+@pytest.mark.parametrize("count", [3, 40])  # the header is written with the first packet, some frames late
+def test_a_full_disk_is_an_error_and_no_crash(count: int, tmp_path: Path) -> None:
+    """In a process of its own: PyAV brought it down where writing went on after a header that had failed."""
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    script = (
+        "import sys, numpy as np\n"
+        "from ebm_tracker.errors import VideoError\n"
+        "from ebm_tracker.files import part_path\n"
+        "from ebm_tracker.video import VideoWriter\n"
+        "part_path(sys.argv[1]).symlink_to('/dev/full')\n"
+        "problems = []\n"
+        "try:\n"
+        "    with VideoWriter(sys.argv[1], 25) as writer:\n"
+        "        for n in range(int(sys.argv[2])):\n"
+        "            writer.write(np.full((64, 64, 3), n, np.uint8))\n"
+        "except VideoError as error:\n"
+        "    problems.append(str(error))\n"
+        "writer.close()\n"
+        "print(problems)\n"
+    )
+    path = tmp_path / "x.mp4"
+    command = [sys.executable, "-c", script, str(path), str(count)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"['{path} cannot be written (No space left on device)']\n"
+    assert list(tmp_path.iterdir()) == []

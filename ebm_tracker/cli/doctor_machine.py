@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import platform
 import re
@@ -61,6 +61,7 @@ def packages() -> Iterator[Finding]:
     for extra, names in missing.items():
         yield Finding(Level.FACT, f"not installed: {', '.join(names)} (pip install 'ebm-tracker[{extra}]')")
     yield from opencv_wheels()
+    yield from visdom_page()
     yield from foreign_packages()
 
 
@@ -77,6 +78,27 @@ def opencv_wheels() -> Iterator[Finding]:
         wheel, _, version = found[0].partition(" ")
         opened = _imported(wheel, version, Level.WARNING)
         yield Finding(opened.level, f"one OpenCV wheel: {opened.text}")
+
+
+def visdom_page() -> Iterator[Finding]:
+    """What keeps visdom's server from showing its page, which the package does not say."""
+    version, tornado = _version("visdom"), _version("tornado")
+    if version is None:
+        return
+    if tornado is not None and _numbers(tornado) >= (6, 6):
+        yield Finding(
+            Level.WARNING,
+            f"tornado {tornado}: the page of visdom {version} answers 403 with 6.6 and later: "
+            "pip install 'tornado<6.6'",
+        )
+    spec = importlib.util.find_spec("visdom")
+    folders = (spec and spec.submodule_search_locations) or []
+    if not any(Path(folder, "static", "version.built").exists() for folder in folders):
+        yield Finding(
+            Level.FACT,
+            "visdom's server was never started here: it fetches its page's scripts from the internet then, and ends "
+            "where there is none",
+        )
 
 
 def foreign_packages() -> Iterator[Finding]:

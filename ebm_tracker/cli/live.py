@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from ebm_tracker.cli.loading import add_loading_flags
-from ebm_tracker.cli.track import parse_box, preset_help, thread_count
+from ebm_tracker.cli.track import add_visdom_flag, parse_box, preset_help, thread_count
 from ebm_tracker.live.web.flags import add_web_flags
 
 
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_loading_flags(parser)
     parser.add_argument("--threads", type=thread_count, metavar="N", help="CPU threads (default: torch's choice)")
+    add_visdom_flag(parser)
     parser.add_argument("--debug", type=int, default=0, metavar="LEVEL", help="1: tracebacks of errors")
     add_web_flags(parser)
 
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Follows; returns 0, or 130 after Ctrl-C."""
     if args.web:
+        if args.visdom is not None:
+            raise ValueError("--visdom goes with the window or --headless, not with --web")
         from ebm_tracker.live.web.serve import serve
 
         return serve(args)

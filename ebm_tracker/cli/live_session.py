@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from rich.console import Console
 
 from ebm_tracker.frames import RgbFrame
 from ebm_tracker.live.picture import draw_objects, fit_scale
-from ebm_tracker.live.recorder import LiveRecorder
-from ebm_tracker.live.session import BoxXYWH, LiveSession, ObjectId, ObjectsTracker
-from ebm_tracker.live.sources import Source, open_source
+from ebm_tracker.live.recorder import LiveRecorder, RecordError, require_folder
+from ebm_tracker.live.session import BoxXYWH, LiveFrame, LiveSession, ObjectId, ObjectsTracker
+from ebm_tracker.live.sources import Source, counted, open_source
 from ebm_tracker.live.viewer import LiveViewer
 from ebm_tracker.live.window import NoDisplay, open_display, run_window
+from ebm_tracker.video import IMAGE_FOLDERS
 
 EXIT_INTERRUPTED = 130
 Objects = Sequence[tuple[ObjectId | None, BoxXYWH]]
@@ -37,17 +39,20 @@ def run_live(args: argparse.Namespace) -> int:
     if len(sources) > 1:
         raise ValueError(f"a window shows one --source (got {len(sources)}); --web offers several")
     pygame = display_or_none(args, say)
+    directory = (args.out or Path("results", "live", args.preset)).resolve()
+    require_folder(directory)
+    refuse_own_frames(sources[0], directory)
     source = open_source(sources[0])
     try:
         session = LiveSession(load_objects_tracker(args), density_picture)
-        directory = (args.out or Path("results", "live", args.preset)).resolve()
         recorder = LiveRecorder(directory, source.name, source.frames_per_second, source.is_live)
         interrupted = False
         try:
-            with recorder:
-                add_first_objects(session, source, recorder, args.init)
+            with recorder, shown_by_visdom(session, args.visdom):
+                end = time.monotonic() + (args.seconds if pygame is None and args.seconds else float("inf"))
+                add_first_objects(session, source, recorder, args.init, end)
                 if pygame is None:
-                    follow_headless(session, source, recorder, args.seconds, say)
+                    follow_headless(session, source, recorder, end, say)
                 else:
                     viewer = LiveViewer(session, source, recorder, say)
                     if args.init:
@@ -59,6 +64,24 @@ def run_live(args: argparse.Namespace) -> int:
     finally:
         source.close()
     return EXIT_INTERRUPTED if interrupted else 0
+
+
+@contextmanager
+def shown_by_visdom(session: LiveSession, address: str | None) -> Iterator[None]:
+    """Shows the session's frames on that visdom server; None: does nothing."""
+    if address is None:
+        yield
+        return
+    from ebm_tracker.live.visdom_view import VisdomView
+
+    tracker: Any = session.tracker
+    with VisdomView(address) as view:
+
+        def show(frame: LiveFrame) -> None:
+            view.show(frame.frame, frame.index, frame.outputs, tracker.details)
+
+        session.watch = show
+        yield
 
 
 def display_or_none(args: argparse.Namespace, say: Any) -> Any:
@@ -95,37 +118,48 @@ def density_picture(tracker: Any, frame: RgbFrame, object_id: ObjectId) -> RgbFr
     return overlay(frame, corner_density(tracker, object_id))
 
 
-def add_first_objects(session: LiveSession, source: Source, recorder: LiveRecorder, objects: Objects) -> None:
-    """The objects of --init in the first frame. Raises ValueError for a box outside it."""
+def refuse_own_frames(word: str, directory: Path) -> None:
+    """Raises RecordError when snapshots would come among the images that are the source."""
+    folder = Path(word)
+    if folder.is_dir() and directory in [(folder / name).resolve() for name in ("", *IMAGE_FOLDERS)]:
+        raise RecordError(f"results would come among the frames in {directory}: name another folder by --out")
+
+
+def add_first_objects(
+    session: LiveSession, source: Source, recorder: LiveRecorder, objects: Objects, end: float = float("inf")
+) -> None:
+    """The objects of --init in the first frame, which is waited for until ``end``. Raises ValueError for a box outside
+    it, or without a frame."""
     if not objects:
         return
     while session.current is None:
         grabbed = source.read(1.0)
         if grabbed is not None:
             session.step(grabbed, source.dropped)
-        elif source.ended:
-            raise ValueError(f"no frame came: {source.end_reason}")
+        elif source.ended or time.monotonic() > end:
+            raise ValueError(f"no frame came: {source.end_reason or source.status or 'the time is over'}")
     for object_id, box in objects:
         session.add(box, object_id)
     recorder.add(session.current)
 
 
 def follow_headless(
-    session: LiveSession, source: Source, recorder: LiveRecorder, seconds: float | None, say: Any
+    session: LiveSession, source: Source, recorder: LiveRecorder, end: float, say: Any
 ) -> None:
-    """Follows to the end of the source, or for so many seconds, writing rows and video."""
+    """Follows to the end of the source, or to that time, writing rows and video."""
     current = session.current
     assert current is not None
     scale = fit_scale((current.frame.shape[1], current.frame.shape[0]))
     picture = draw_objects(current.frame, current.outputs, scale)
     recorder.start_video((picture.shape[1], picture.shape[0]))
     recorder.show(picture, current.arrived)
-    end = time.monotonic() + (seconds or float("inf"))
+    say(f"{source.name}: follows {counted(len(session.ids), 'object')}, results go to {recorder.directory}")
     status = ""
     while time.monotonic() < end:
         grabbed = source.read(0.5)
-        if source.status != status:
-            status = source.status
+        now = source.status
+        if now != status:
+            status = now
             say(status or f"{source.name}: frames come again")
         if grabbed is None:
             if source.ended:
@@ -143,14 +177,14 @@ def report(session: LiveSession, source: Source, recorder: LiveRecorder, interru
     if current is None:
         say(f"{source.name}: no frame came")
         return
-    counts = [f"{current.index + 1} frames"]
+    counts = [counted(current.index + 1, "frame")]
     for count, word in (
         (source.dropped, "dropped"),
         (source.bad_frames, "could not be decoded"),
-        (source.size_changes, "changes of size"),
-        (source.reconnects, "reconnections"),
     ):
         counts += [f"{count} {word}"] if count else []
+    for count, word in ((source.size_changes, "size change"), (source.reconnects, "reconnection")):
+        counts += [counted(count, word)] if count else []
     say(f"{'interrupted' if interrupted else 'done'}: {source.name}, {', '.join(counts)}")
     for path in recorder.files:
         say(f"  {path}")

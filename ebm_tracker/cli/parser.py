@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
-from ebm_tracker.cli import data, density, doctor, evaluate, live, plugin, speed, track, train, weights
+from ebm_tracker.cli import data, density, doctor, evaluate, experiment, live, plugin, speed, track, train, weights
 from ebm_tracker.errors import EbmError, one_line
 from ebm_tracker.version import __version__
 
@@ -24,6 +24,7 @@ VERBS: dict[str, ModuleType] = {
     "live": live,
     "eval": evaluate,
     "train": train,
+    "experiment": experiment,
     "data": data,
     "weights": weights,
     "plugin": plugin,

@@ -66,6 +66,8 @@ class LiveSession:
         self.tracker = tracker
         self.current: LiveFrame | None = None
         """The last frame; None before the first."""
+        self.watch: Callable[[LiveFrame], None] | None = None
+        """Gets every good frame after its step."""
         self._density = density
         self._next_id = 1
         self._ends: deque[float] = deque(maxlen=_PACE_FRAMES + 1)
@@ -90,6 +92,8 @@ class LiveSession:
             frame, grabbed.frame is None, grabbed.index, outputs, grabbed.time, end - start, end - grabbed.time,
             self._pace(), dropped,
         )
+        if self.watch is not None and not self.current.is_bad:
+            self.watch(self.current)
         return self.current
 
     def add(self, box_xywh: BoxXYWH, object_id: ObjectId | None = None) -> ObjectId:

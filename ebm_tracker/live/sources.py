@@ -6,6 +6,7 @@ import glob
 import sys
 import time
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from ebm_tracker.live.reader import Grabbed, LiveReader
 from ebm_tracker.video import (
     AV_ERRORS,
     DEFAULT_FPS,
+    IMAGE_ENDINGS,
     FrameFolder,
     FrameSource,
     VideoFile,
@@ -26,13 +28,25 @@ from ebm_tracker.video import (
     rgb_of,
 )
 
-__all__ = ["FramePattern", "FileSource", "Grabbed", "Source", "camera", "hidden", "open_source", "stream"]
+__all__ = [
+    "FileSource",
+    "FramePattern",
+    "Grabbed",
+    "Source",
+    "SourceKind",
+    "camera",
+    "hidden",
+    "open_frames",
+    "open_source",
+    "source_kind",
+    "stream",
+]
 
 OPEN_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 5.0
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "rtp", "srt")
-# Frames are shown when they arrive: FFmpeg keeps none back to smooth the pace or to sort packets.
-_STREAM_OPTIONS = {"fflags": "nobuffer", "flags": "low_delay"}
+# Frames are shown when they arrive: FFmpeg keeps none back from its look at the stream.
+_STREAM_OPTIONS = {"fflags": "nobuffer"}
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation"}
 
 
@@ -72,22 +86,53 @@ def open_source(word: str) -> Source:
 
     Raises VideoError when it cannot be opened.
     """
-    path = Path(word)
-    if word.isdecimal() or path.is_char_device():
+    kind = source_kind(word)
+    if kind is SourceKind.CAMERA:
         return camera(word)
-    scheme = word.partition("://")[0].lower() if "://" in word else ""
-    if scheme in _STREAM_SCHEMES:
+    if kind is SourceKind.STREAM:
         return stream(word)
-    if path.is_dir():
-        return FileSource(FrameFolder(path))
-    if path.exists():
-        return FileSource(VideoFile(path))
-    if any(sign in word for sign in "*?["):
-        return FileSource(FramePattern(word))
+    return FileSource(open_frames(word))
+
+
+class SourceKind(Enum):
+    """What a word of the command line names."""
+
+    CAMERA = "camera"
+    STREAM = "stream"
+    FRAMES = "frames"
+
+
+def source_kind(word: str) -> SourceKind:
+    """By the word alone, and what of that name is on the disk. Raises VideoError when it can be no source."""
+    if word.isdecimal() and word.isascii():
+        return SourceKind.CAMERA
+    if "://" in word and word.partition("://")[0].lower() in _STREAM_SCHEMES:
+        return SourceKind.STREAM
+    try:
+        path = Path(word)
+        if path.is_char_device():
+            return SourceKind.CAMERA
+        if word and (path.is_dir() or path.is_file() or (not path.exists() and any(sign in word for sign in "*?["))):
+            return SourceKind.FRAMES
+    except OSError as error:  # such as a name that is too long
+        raise VideoError(f"--source {word:.60} cannot be looked at ({error.strerror})") from error
     raise VideoError(
-        f"--source must be a camera's number, a device, an rtsp or http address, a file, a folder or a pattern, and"
-        f" {word} is none of them"
+        "--source must be a camera's number, a device, an rtsp or http address, a file, a folder or a pattern, and"
+        f" {hidden(word) if '://' in word else repr(word)} is none of them"
     )
+
+
+def open_frames(word: str) -> FrameSource:
+    """A video file, a folder of frames or a pattern, which may name one video too. Raises VideoError."""
+    path = Path(word)
+    if path.is_dir():
+        return FrameFolder(path)
+    if path.exists():
+        return VideoFile(path)
+    found = glob.glob(word)
+    if len(found) == 1 and Path(found[0]).suffix.lower() not in IMAGE_ENDINGS:
+        return VideoFile(found[0])
+    return FramePattern(word)
 
 
 def camera(word: str) -> Source:
@@ -109,7 +154,8 @@ def stream(url: str) -> Source:
     """A stream; a video file on a server comes frame by frame, as files do. Raises VideoError when there is none."""
     options = dict(_STREAM_OPTIONS)
     if url.lower().startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # over UDP a lost packet smears the picture until the next key frame
+        # Over UDP a lost packet smears the picture until the next key frame; but some cameras know nothing else.
+        options["rtsp_flags"] = "prefer_tcp"
 
     def connect() -> Any:
         return av.open(url, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S), metadata_errors="replace")
@@ -119,6 +165,11 @@ def stream(url: str) -> Source:
     if container.duration and not url.lower().startswith(("rtsp", "udp", "rtp", "rtmp", "srt")):
         return FileSource(_ServedFile(name, container))
     return LiveReader(name, connect, container)
+
+
+def counted(count: int, word: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def hidden(url: str) -> str:
@@ -140,6 +191,11 @@ def _opened(connect: Any, what: str) -> Any:
     return container
 
 
+def playable_pace(frames_per_second: float) -> float:
+    """A pace to show a file at: time-lapse files name an hour a frame, others their clock's tick."""
+    return frames_per_second if 1 <= frames_per_second <= 240 else DEFAULT_FPS
+
+
 class FileSource:
     """A file, folder or pattern: every frame in order, as fast as it is read; none is dropped."""
 
@@ -148,7 +204,7 @@ class FileSource:
 
     def __init__(self, frames: FrameSource) -> None:
         self.name = frames.name
-        self.frames_per_second = frames.frames_per_second
+        self.frames_per_second = playable_pace(frames.frames_per_second)
         self.frame_count = frames.frame_count
         self.bad_frames = self.size_changes = 0
         self.ended, self.end_reason, self.status = False, "", ""
@@ -163,7 +219,7 @@ class FileSource:
         try:
             frame = next(self._iterator)
         except StopIteration:
-            self._end(f"{self.name} ends after {self._index} frames")
+            self._end(f"{self.name} ends after {counted(self._index, 'frame')}")
             return None
         if frame is None:
             self.bad_frames += 1

@@ -67,11 +67,18 @@ class LiveViewer:
         self._due = max(self._due + 1 / self.source.frames_per_second, time.monotonic() - 0.1)
         frame = self.session.step(grabbed, self.source.dropped)
         if frame is not None:
-            self.recorder.add(frame)
+            self._keep(lambda: self.recorder.add(frame))
             picture = self.picture(plain=True) if self.recorder.recording else None
             if picture is not None:
-                self.recorder.show(picture, frame.arrived)
+                self._keep(lambda: self.recorder.show(picture, frame.arrived))
         return frame
+
+    def _keep(self, write: Callable[[], object]) -> None:
+        """A disk that is full is no reason to stop looking."""
+        try:
+            write()
+        except EbmError as error:
+            self.note(one_line(error))
 
     def picture(self, plain: bool = False) -> RgbFrame | None:
         """What is to be seen now, (H, W, 3) uint8 RGB; ``plain``: boxes only, for the video. None before a frame."""
@@ -157,7 +164,7 @@ class LiveViewer:
         current = self.session.current
         assert current is not None
         # The frame's other rows are written already.
-        self.recorder.add(replace(current, outputs={object_id: current.outputs[object_id]}))
+        self._keep(lambda: self.recorder.add(replace(current, outputs={object_id: current.outputs[object_id]})))
 
     def remove_at(self, at_xy: tuple[float, float]) -> None:
         """Forgets the object under the pointer."""
@@ -193,7 +200,7 @@ class LiveViewer:
         }
         action = actions.get(name)
         if action is not None:
-            action()
+            self._keep(action)
 
     def _quit(self) -> None:
         self.quit = True

@@ -34,7 +34,7 @@ PROBE_SECONDS = 600  # torch from a cold network disk
 # In the order in which a run meets them: (module, how to get it, what needs it).
 OURS = "ebm_tracker"
 PIP = "{python} -m pip install "
-VISDOM = PIP + '"setuptools<81" wheel && ' + PIP + "--no-build-isolation visdom"
+VISDOM = PIP + '"setuptools<81" wheel && ' + PIP + '--no-build-isolation visdom "tornado<6.6"'
 RUN_MODULES = (
     ("cv2", PIP + "opencv-python", "pytracking reads frames with it"),
     ("matplotlib", PIP + "matplotlib", "pytracking imports it at its start"),
@@ -231,7 +231,10 @@ def _notes(place: _Place, imported: dict[str, Any]) -> Iterator[Finding]:
         what = "there is no display: run_video.py and run_webcam.py abort without one"
         yield Finding(False, what, place.command("apt-get install xvfb && xvfb-run -a {python} run_video.py ..."))
     if not facts["visdom_server"]:
-        what = "no visdom server answers at 127.0.0.1:8097; --debug 1 and above needs one (it downloads files)"
+        what = (
+            "no visdom server answers at 127.0.0.1:8097; --debug 1 and above needs one (it downloads its page's scripts"
+            " at its first start, and the page fails with tornado 6.6 and later)"
+        )
         yield Finding(False, what, place.command("{python} -m visdom.server"))
     name, how, why = VOT_MODULE
     if problem := _problem(name, modules[name]):

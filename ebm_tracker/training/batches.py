@@ -111,7 +111,13 @@ def seed_everything(*key: int) -> None:
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    torch.manual_seed(int(words[2]) << 32 | int(words[3]))
+    seed = int(words[2]) << 32 | int(words[3])
+    # torch.manual_seed itself keeps a stack trace for each kind of device that is not in use: a millisecond and more.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

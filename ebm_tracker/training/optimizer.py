@@ -26,10 +26,10 @@ def build_optimizer(trained: nn.Module, settings: LoopSettings) -> torch.optim.O
         groups = [{"params": weights, RATE_FACTOR: 1.0}, {"params": biases, RATE_FACTOR: settings.bias_rate}]
         if not settings.bias_decay:
             groups[1]["weight_decay"] = 0.0
-    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, **common)
-    return torch.optim.Adam(groups, **common)
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    return torch.optim.Adam(groups, lr=rate, weight_decay=decay)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -87,7 +87,7 @@ class Axes:
 
 
 @contextmanager
-def _figure(size_wh: tuple[float, float]) -> Iterator[Any]:
+def open_figure(size_wh: tuple[float, float]) -> Iterator[Any]:
     """A figure of that size in inches; no state of pyplot, so that any thread and any notebook may draw."""
     if not plots_available():
         raise PlotError(MISSING)
@@ -117,7 +117,7 @@ class Picture:
         return paths
 
 
-def _rendered(figure: Any) -> Picture:
+def rendered(figure: Any) -> Picture:
     png, pdf = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
     figure.set_layout_engine("none")  # which has done its work
@@ -129,7 +129,7 @@ def curve_plot(lines: Sequence[Line], axes: Axes, styles: Mapping[str, Style]) -
     """Curves in percent over thresholds; the legend, best first, has each figure in brackets."""
     order = sorted(lines, key=lambda line: -1.0 if line.figure is None else line.figure, reverse=True)
     inside = len(lines) <= _INSIDE_ENTRIES
-    with _figure((5.2 if inside else 7.4, 4.0)) as figure:
+    with open_figure((5.2 if inside else 7.4, 4.0)) as figure:
         plot = figure.add_subplot()
         handles = {}
         for line in reversed(order):  # the best on top
@@ -153,7 +153,7 @@ def curve_plot(lines: Sequence[Line], axes: Axes, styles: Mapping[str, Style]) -
             handlelength=3.2,
             **place,
         )
-        return _rendered(figure)
+        return rendered(figure)
 
 
 def _linestyle(style: Style) -> Any:
@@ -186,7 +186,7 @@ def attribute_plot(
         styles: of the trackers.
     """
     spacing = 0.34 if len(figures) <= 4 else 0.42
-    with _figure((6.4, 1.5 + spacing * len(attributes) + 0.24 * -(-len(figures) // 3))) as figure:
+    with open_figure((6.4, 1.5 + spacing * len(attributes) + 0.24 * -(-len(figures) // 3))) as figure:
         plot = figure.add_subplot()
         rows = range(len(attributes))
         for i in rows:
@@ -204,7 +204,7 @@ def attribute_plot(
         plot.set_title(title)
         plot.set_xlabel(f"{x_label} [%]")
         figure.legend(loc="outside lower center", ncols=min(3, max(len(figures), 1)), fontsize=9, frameon=False)
-        return _rendered(figure)
+        return rendered(figure)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class SpeedPoint:
 
 def speed_plot(title: str, y_label: str, points: Sequence[SpeedPoint], styles: Mapping[str, Style]) -> Picture:
     """Score over frames per second; hollow where the times are not known to be of one worker."""
-    with _figure((5.2, 4.0)) as figure:
+    with open_figure((5.2, 4.0)) as figure:
         plot = figure.add_subplot()
         for point in points:
             style = styles[point.name]
@@ -249,7 +249,7 @@ def speed_plot(title: str, y_label: str, points: Sequence[SpeedPoint], styles: M
         hollow = "" if all(p.sure for p in points) else "; hollow: several workers"
         plot.set_xlabel(f"Frames per second (median{hollow})")
         plot.set_ylabel(f"{y_label} [%]")
-        return _rendered(figure)
+        return rendered(figure)
 
 
 def _pace_axis(plot: Any, paces: Sequence[float]) -> None:
@@ -273,7 +273,7 @@ def difference_plot(
     ``differences``, ``mean`` and ``interval`` in points of percent.
     """
     names = sorted(differences, key=lambda name: differences[name], reverse=True)
-    with _figure((6.4, min(1.6 + 0.24 * (len(names) + 2), 60))) as figure:
+    with open_figure((6.4, min(1.6 + 0.24 * (len(names) + 2), 60))) as figure:
         plot = figure.add_subplot()
         values = [differences[name] for name in names]
         gain, loss = "#0072b2", "#d7301f"
@@ -287,4 +287,4 @@ def difference_plot(
         plot.grid(False, axis="y")
         plot.set_title(title)
         plot.set_xlabel(x_label)
-        return _rendered(figure)
+        return rendered(figure)

@@ -15,7 +15,7 @@ class Figure:
     Attributes:
         value: in the unit of its column; NaN where nothing could be computed.
         spread: standard deviation over several runs; None for one run.
-        best: the highest of its column, among rows that may be compared.
+        best: the highest of its column (lowest where less is better), among rows that may be compared.
     """
 
     value: float
@@ -82,8 +82,8 @@ def cell_text(cell: Cell, column: Column) -> str:
     return cell if isinstance(cell, str) else figure_text(cell, column)
 
 
-def mark_best(rows: Iterable[Row], columns: Sequence[int]) -> tuple[Row, ...]:
-    """The rows, with the highest figure of each of these columns marked, equal ones alike.
+def mark_best(rows: Iterable[Row], columns: Sequence[int], *, lowest: bool = False) -> tuple[Row, ...]:
+    """The rows, with the highest (or ``lowest``) figure of each of these columns marked, equal ones alike.
 
     Published rows are left out, and partial ones where a row is whole: their figures are not of the same sequences.
     A single row has no best.
@@ -97,7 +97,7 @@ def mark_best(rows: Iterable[Row], columns: Sequence[int]) -> tuple[Row, ...]:
     for i in columns:
         values = [cell.value for row in rivals if isinstance(cell := row.cells[i], Figure) and np.isfinite(cell.value)]
         if values:
-            best[i] = max(values)
+            best[i] = min(values) if lowest else max(values)
     return tuple(_marked(row, best) if any(row is rival for rival in rivals) else row for row in rows)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +101,22 @@ def test_packages_with_the_names_of_a_checkout(monkeypatch: pytest.MonkeyPatch) 
     installed(monkeypatch, {"pytracking": "0.2.2", "ltr": None})
     (warning,) = found(doctor_machine.foreign_packages(), Level.WARNING)
     assert warning.startswith("pytracking 0.2.2 ") and warning.endswith("pip uninstall pytracking")
+
+
+def test_what_keeps_visdoms_page_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    installed(monkeypatch, {"visdom": None, "tornado": "6.6"})
+    assert list(doctor_machine.visdom_page()) == []
+    installed(monkeypatch, {"visdom": "0.3.0", "tornado": "6.5.10"})
+    (fact,) = found(doctor_machine.visdom_page(), Level.FACT)
+    assert "never started here" in fact
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "version.built").write_text("0.3.0")
+    assert list(doctor_machine.visdom_page()) == []
+    installed(monkeypatch, {"visdom": "0.3.0", "tornado": "6.6.1"})
+    (warning,) = found(doctor_machine.visdom_page(), Level.WARNING)
+    assert warning.startswith("tornado 6.6.1: ") and warning.endswith("pip install 'tornado<6.6'")
 
 
 def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,36 @@ def test_what_is_missing_is_said(
     assert expected in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_used_is_said_before_anything_is_loaded(
+    shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(args: Any) -> Any:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("ebm_tracker.cli.live_session.load_objects_tracker", never)
+    (tmp_path / "file").write_text("x")
+    follow = ["live", "--source", str(shots), "--init", "1,2,10,12", "--out"]
+    for out, expected in ((tmp_path / "file", "is no folder"), (shots, "among the frames")):
+        assert main([*follow, str(out)]) == 2
+        assert expected in capsys.readouterr().err
+
+
+def test_seconds_also_end_the_wait_for_a_first_frame(shots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        name, is_live, frames_per_second, frame_count = "cam", True, 25.0, None
+        dropped = bad_frames = size_changes = reconnects = 0
+        ended, end_reason, status = False, "", "cam: reconnecting"
+
+        def read(self, timeout: float) -> None:
+            return None
+
+        def close(self) -> None:
+            return None
+
+    monkeypatch.setattr("ebm_tracker.cli.live_session.open_source", lambda word: Silent())
+    assert main(["live", "--source", "0", "--init", "1,2,10,12", "--seconds", "0.1"]) == 2
+
+
 def test_objects_are_read_as_numbers_or_names() -> None:
     assert parse_object("1,2,3,4") == (None, (1, 2, 3, 4))
     assert parse_object("7=1,2,3,4") == (7, (1, 2, 3, 4))

@@ -34,6 +34,11 @@ def screens() -> ModuleType:
     return helper("screen")
 
 
+@pytest.fixture(scope="session")
+def visdom_servers() -> ModuleType:
+    return helper("visdom_server")
+
+
 class Walkers:
     """Moves each box by (2, 1) a frame."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -43,7 +42,6 @@ def test_a_user_at_the_window(screens: ModuleType, clip: Path, tmp_path: Path) -
                 return round(left + SCALE * x), round(top + SCALE * y)
 
             x, y, w, h = DEMO_BOX_XYWH
-            time.sleep(0.5)
             screen.drag(on_screen(x + w, y + h), on_screen(x, y))  # from the far corner
             box = [float(value) for value in console.wait_for("added 1 at ").split(",")]
             assert box == pytest.approx(DEMO_BOX_XYWH, abs=0.6)
@@ -51,7 +49,7 @@ def test_a_user_at_the_window(screens: ModuleType, clip: Path, tmp_path: Path) -
             console.wait_for("that was a click")
             screen.xdo("key", "space")
             console.wait_for("goes on")
-            time.sleep(1.5)
+            screen.wait_for_changes(8, left, top, (176 * SCALE, 144 * SCALE))
             screen.xdo("key", "space")
             console.wait_for("paused")
             screen.drag(on_screen(5, 60), on_screen(40, 110))
@@ -60,9 +58,8 @@ def test_a_user_at_the_window(screens: ModuleType, clip: Path, tmp_path: Path) -
             console.wait_for("one frame")
             screen.xdo("key", "d")
             console.wait_for("density on")
-            time.sleep(1.5)
             screen.xdo("key", "h")
-            time.sleep(0.5)
+            screen.wait_for_changes(1, left, top + 110 * SCALE, (176 * SCALE, 34 * SCALE))  # the help's lines
             screen.xdo("key", "s")
             snapshot = Path(console.wait_for("snapshot ").strip())
             shown = np.asarray(Image.open(snapshot))
@@ -78,10 +75,9 @@ def test_a_user_at_the_window(screens: ModuleType, clip: Path, tmp_path: Path) -
             console.wait_for("removed 2")
             screen.xdo("key", "Right")
             console.wait_for("one frame")
-            time.sleep(0.7)
             screen.xdo("key", "q")
             console.wait_for("done: carphone_pristine")
-            assert console.process.wait(30) == 0
+            assert console.process.wait(screens.PATIENCE_S) == 0
         finally:
             console.process.kill()
             print(console.text, console.rest())  # shown when the test fails
@@ -91,7 +87,7 @@ def test_a_user_at_the_window(screens: ModuleType, clip: Path, tmp_path: Path) -
     first = rows[0]
     assert (first["frame"], first["id"], first["status"]) == ("0", "1", "tracked")
     frames = {key: [int(row["frame"]) for row in rows if row["id"] == key] for key in ("1", "2")}
-    assert frames["1"] == list(range(frames["1"][-1] + 1)) and len(frames["1"]) > 5
+    assert frames["1"] == list(range(frames["1"][-1] + 1)) and len(frames["1"]) > 3
     assert len(frames["2"]) == 2 and frames["2"][-1] == frames["1"][-2]
     assert {row["status"] for row in rows if row["id"] == "1"} == {"tracked"}
     (video,) = tmp_path.glob("*_live_*.mp4")

@@ -53,7 +53,7 @@ def test_a_bare_environment_is_told_all_at_once(bare_checkout: Path, bare_python
         assert bare_python in find(findings, f"module {name} is missing").mend
     assert find(findings, "module torch.utils.tensorboard is missing").mend.endswith("pip install tensorboard")
     visdom = find(findings, "module visdom").mend
-    assert '"setuptools<81"' in visdom and visdom.endswith("--no-build-isolation visdom")
+    assert '"setuptools<81"' in visdom and visdom.endswith('--no-build-isolation visdom "tornado<6.6"')
     ours = find(findings, "this package, ebm_tracker, is not installed")
     assert ours.blocks and "numpy, torch" in ours.what and "pip install -e" in ours.mend
     local = bare_checkout / "pytracking" / "evaluation" / "local.py"

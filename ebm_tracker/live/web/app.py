@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import logging
 from importlib.resources import files
 from typing import Any
 
-from ebm_tracker.errors import EbmError
+from ebm_tracker.errors import EbmError, one_line
 from ebm_tracker.live.web.guard import App, Guard
 from ebm_tracker.live.web.outbox import Outbox
 from ebm_tracker.live.web.settings import WebSettings
@@ -50,14 +50,13 @@ class WebServer:
             Route("/results/{token}/{name}", self._results),
             WebSocketRoute("/stream", self._stream),
         ]
-        app: Any = Starlette(routes=routes, lifespan=self._lifespan)
+        app: Any = Starlette(routes=routes)
         return Guard(app, self.settings.host, self.settings.allowed_hosts)
 
-    @contextlib.asynccontextmanager
-    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
-        yield
+    def close(self) -> None:
+        """Frees the visitors who are still there, once nothing is served any more."""
         for visitor in list(self.visitors.values()):
-            await asyncio.to_thread(visitor.close)
+            visitor.close()
 
     async def _page_file(self, request: Any) -> Any:
         from starlette.responses import Response
@@ -189,8 +188,11 @@ class WebServer:
                         return too_large
                     file.write(chunk)
             visitor.part_path.replace(visitor.upload_path)
-        except (ClientDisconnect, asyncio.TimeoutError, OSError):
+        except (ClientDisconnect, asyncio.TimeoutError):
             return 400, "the upload was cut off"
+        except OSError as error:
+            logging.getLogger(__name__).warning("%s", one_line(error))
+            return 507, f"the server cannot keep the video ({error.strerror or type(error).__name__})"
         return None
 
     async def _results(self, request: Any) -> Any:

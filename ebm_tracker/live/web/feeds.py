@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ebm_tracker.frames import RgbFrame
 
+CUT = "The stream was cut; the server connects to it again."  # its own words name the address
 _READ_S = 0.5  # how long a shared stream's thread waits for a frame before it looks whether anybody is left
 
 
@@ -28,7 +29,8 @@ class FeedFrame:
 
 class Feed(Protocol):
     """``is_live``: frames come whether read or not, and all but the newest are dropped. ``frames_per_second``,
-    ``frame_count``: as far as known; ``dropped``: frames that were never read; ``ended``: there are no more."""
+    ``frame_count``: as far as known; ``dropped``: frames that were never read; ``ended``: there are no more;
+    ``status``: what is wrong at the moment, for the page, or nothing."""
 
     name: str
     is_live: bool
@@ -36,6 +38,7 @@ class Feed(Protocol):
     frame_count: int | None
     dropped: int
     ended: bool
+    status: str
 
     def next(self, timeout: float) -> FeedFrame | None:
         """The next frame; None when none came within ``timeout`` seconds or the feed has ended."""
@@ -57,7 +60,7 @@ class FileFeed:
         frame_count: int | None = None,
     ) -> None:
         self.name, self.frames_per_second, self.frame_count = name, frames_per_second, frame_count
-        self.dropped, self.ended = 0, False
+        self.dropped, self.ended, self.status = 0, False, ""
         self._frames, self._index = frames, 0
 
     def next(self, timeout: float) -> FeedFrame | None:
@@ -85,7 +88,7 @@ class NewestFeed:
         self.name = name
         self.frames_per_second: float | None = None
         self.frame_count: int | None = None
-        self.dropped, self.ended = 0, False
+        self.dropped, self.ended, self.status = 0, False, ""
         self._put = 0
         self._newest: FeedFrame | None = None
         self._changed = threading.Condition()
@@ -155,6 +158,7 @@ class SharedStream:
         try:
             while not self._gave_up(source):
                 grabbed = source.read(_READ_S)
+                self._tell(CUT if getattr(source, "status", "") and not source.ended else "")
                 if grabbed is None:
                     if getattr(source, "ended", False):
                         break
@@ -166,6 +170,11 @@ class SharedStream:
         finally:
             with self._lock:
                 self._retire(source)
+
+    def _tell(self, status: str) -> None:
+        with self._lock:
+            for feed in self._feeds:
+                feed.status = status
 
     def _gave_up(self, source: Any) -> bool:
         """Closes the source when nobody reads it; under the lock, so that nobody joins a stream that ends."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -25,7 +28,8 @@ COLUMNS = ("frame", "object", "x", "y", "w", "h", "score", "status", "latency_ms
 class Recording:
     """Rows and pictures of one visitor on the disk, so that memory does not grow with time.
 
-    ``folder``: must exist; the files in it are this object's. Pictures end at ``most_bytes``, rows go on.
+    ``folder``: must exist; the files in it are this object's. Pictures end at ``most_bytes``, or where the disk is
+    full; rows go on.
     """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
@@ -41,8 +45,9 @@ class Recording:
         """Forgets everything."""
         self.close()
         with self._lock:
-            self._rows = self._rows_path.open("w", encoding="utf-8")
-            self._pictures = self._pictures_path.open("wb")
+            # Without buffers: what does not fit is known at once, and nothing of it stays.
+            self._rows = self._rows_path.open("wb", buffering=0)
+            self._pictures = self._pictures_path.open("wb", buffering=0)
             self.frame_count, self.bytes_kept, self.is_full = 0, 0, False
 
     def close(self) -> None:
@@ -53,29 +58,27 @@ class Recording:
                     file.close()
 
     def add(self, index: int, objects: Mapping[Any, TrackOutput], latency_ms: float, jpeg: bytes) -> None:
-        """Appends a frame; one with the number of the last replaces that (a box was added on it)."""
-        self.is_full = self.is_full or self.bytes_kept + len(jpeg) > self._most_bytes
+        """Appends a frame; one with the number of the last replaces that (a box was added on it). Raises OSError when
+        its rows cannot be written."""
+        if not self.is_full:
+            try:
+                self.is_full = self.bytes_kept + len(jpeg) > self._most_bytes
+                if not self.is_full:
+                    _append(self._pictures, jpeg)
+            except OSError:
+                self.is_full = True
         length = 0 if self.is_full else len(jpeg)
-        if length:
-            self._pictures.write(jpeg)
         rows = {
             key: [[round(float(v), 3) for v in out.box_xywh], round(float(out.score), 4), out.status.value]
             for key, out in objects.items()
         }
         line = {"n": index, "ms": round(latency_ms, 2), "at": self.bytes_kept, "len": length, "o": rows}
-        self._rows.write(json.dumps(line) + "\n")
+        _append(self._rows, json.dumps(line).encode() + b"\n")
         self.bytes_kept += length
         self.frame_count += 1
 
-    def _flush(self) -> None:
-        with self._lock:
-            if not self._rows.closed:
-                self._pictures.flush()
-                self._rows.flush()
-
     def _lines(self) -> Iterator[dict[str, Any]]:
         """The frames in order; of a frame that was added again at once (a box more on it) the last state."""
-        self._flush()
         held: dict[str, Any] | None = None
         with self._rows_path.open(encoding="utf-8") as file:
             for text in file:
@@ -110,7 +113,6 @@ class Recording:
 
     def write_video(self, path: Path, frames_per_second: float) -> int:
         """Draws the boxes onto the kept pictures; returns how many frames the video has. Without any: no file."""
-        self._flush()
         with VideoWriter(path, frames_per_second) as writer, self._pictures_path.open("rb") as pictures:
             for line in self._lines():
                 if line["len"]:
@@ -124,3 +126,16 @@ class Recording:
                     scale = enlargement((frame.shape[1], frame.shape[0]))
                     writer.write(draw_objects(frame, outputs, scale, lines=(str(line["n"]),)))
             return writer.frames_written
+
+
+def _append(file: BinaryIO, data: bytes) -> None:
+    """All of it or nothing. Raises OSError."""
+    start = file.tell()
+    try:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        file.seek(start)
+        with suppress(OSError):
+            file.truncate()
+        raise

@@ -136,6 +136,7 @@ def run_server(server: WebServer, listener: socket.socket, started: Callable[[An
 
     config = uvicorn.Config(
         server.app(),
+        lifespan="off",  # interrupted while it starts, uvicorn would print a traceback
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -151,4 +152,7 @@ def run_server(server: WebServer, listener: socket.socket, started: Callable[[An
     uvicorn_server = uvicorn.Server(config)
     if started is not None:
         started(uvicorn_server)
-    uvicorn_server.run(sockets=[listener])
+    try:
+        uvicorn_server.run(sockets=[listener])
+    finally:
+        server.close()

@@ -10,15 +10,15 @@ from typing import Any
 
 from ebm_tracker.errors import EbmError, VideoError, one_line
 from ebm_tracker.frames import RgbFrame
+from ebm_tracker.live.sources import SourceKind, open_frames, playable_pace, source_kind
 from ebm_tracker.live.web.feeds import Feed, FileFeed, SharedStream
-from ebm_tracker.video import FrameFolder, VideoFile
 
 
 class ServerSources:
-    """``words``: what ``--source`` was given, in order. A file or folder is opened afresh for each visitor, anything
-    else by ``open_source`` and once for all when it is live.
+    """``words``: what ``--source`` was given, in order. A file, folder or pattern is opened afresh for each visitor,
+    anything else by ``open_source`` and once for all when it is live.
 
-    Raises VideoError at once for a file that cannot be read.
+    Raises VideoError at once for a file that cannot be read, and for a word that can be no source.
     """
 
     def __init__(self, words: Sequence[str], open_source: Callable[[str], Any]) -> None:
@@ -26,9 +26,10 @@ class ServerSources:
         self._words = tuple(words)
         self._lock = threading.Lock()
         self._streams: dict[int, SharedStream] = {}
-        for word in self._words:
-            if Path(word).exists() and not Path(word).is_char_device():
-                _open_file(word)
+        self._kinds = tuple(source_kind(word) for word in self._words)
+        for word, kind in zip(self._words, self._kinds, strict=True):
+            if kind is SourceKind.FRAMES:
+                open_frames(word)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,9 +51,9 @@ class ServerSources:
             raise VideoError(f"{name} cannot be opened; the server's log says why") from error
 
     def _open(self, number: int, word: str, name: str) -> Feed:
-        if Path(word).exists() and not Path(word).is_char_device():
-            video = _open_file(word)
-            return FileFeed(name, iter(video), video.frames_per_second, video.frame_count)
+        if self._kinds[number] is SourceKind.FRAMES:
+            video = open_frames(word)
+            return FileFeed(name, iter(video), playable_pace(video.frames_per_second), video.frame_count)
         with self._lock:
             stream = self._streams.get(number)
             if stream is None:
@@ -63,10 +64,6 @@ class ServerSources:
                 stream = SharedStream(name, lambda: opened.pop() if opened else self._open_source(word))
                 self._streams[number] = stream
             return stream.join()
-
-
-def _open_file(word: str) -> VideoFile | FrameFolder:
-    return FrameFolder(word) if Path(word).is_dir() else VideoFile(word)
 
 
 def _short_name(word: str) -> str:

@@ -60,6 +60,7 @@ class Visitor:
         self._camera: NewestFeed | None = None
         self._jpeg = b""
         self._bad = 0
+        self._told_status = ""
         self._stamp: int | None = None
         self._due_s = 0.0
         self._density_id: int | None = None
@@ -213,7 +214,7 @@ class Visitor:
         self.source_name, self.frames_per_second = feed.name, feed.frames_per_second
         self._session, self._density_id = self._new_session(), None
         self.recording.clear()
-        self._jpeg, self._bad = b"", 0
+        self._jpeg, self._bad, self._told_status = b"", 0, ""
         self._is_playing, self._is_held, self._due_s = feed.is_live, False, 0.0
         if not feed.is_live:
             self._advance(1.0)
@@ -272,6 +273,9 @@ class Visitor:
         if feed is None or self._has_ended() or self._wait_for_pace(feed):
             return
         item = feed.next(timeout)
+        if feed.status != self._told_status:
+            self._told_status = feed.status
+            self._state()
         if item is None:
             if self._has_ended():
                 self._is_playing = False
@@ -373,6 +377,7 @@ class Visitor:
             camera=feed is not None and feed is self._camera,
             playing=self._is_playing and feed is not None,
             ended=self._has_ended(),
+            status=feed.status if feed else "",
             count=feed.frame_count if feed else None,
             fps=feed.frames_per_second if feed else None,
             objects=list(self._session.ids),
@@ -386,7 +391,12 @@ class Visitor:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond floats
+        return False
 
 
 def _whole(value: Any, name: str) -> int:

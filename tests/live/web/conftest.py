@@ -32,22 +32,22 @@ from ebm_tracker.tracking import Status, TrackOutput
 from ebm_tracker.video import VideoWriter
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE_S = 30.0  # for what takes milliseconds on a machine with nothing else to do
+PATIENCE_S = 120.0  # for what takes milliseconds on a machine with nothing else to do
 
 pytest.importorskip("starlette", reason="the page needs the extra web")
 pytest.importorskip("uvicorn", reason="the page needs the extra web")
 pytest.importorskip("websockets", reason="the page needs the extra web")
 
 
-def until(condition: Callable[[], Any], what: str = "it") -> Any:
-    """The first true value of the condition."""
+def until(condition: Callable[[], Any], what: str | Callable[[], str] = "it") -> Any:
+    """The first true value of the condition; ``what``: named when it does not come."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE_S:g} s for {what}")
+    raise AssertionError(f"waited {PATIENCE_S:g} s for {what() if callable(what) else what}")
 
 
 class StandInTracker:
@@ -241,6 +241,12 @@ def running_site() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def waiting() -> Callable[..., Any]:
+    """waiting(condition, what) -> the first true value of the condition."""
+    return until
+
+
+@pytest.fixture
 def running_with() -> Callable[..., Any]:
     """running_with(engine, words, settings) -> a context that gives a Site."""
     return running
@@ -263,19 +269,26 @@ class Tab:
 
         self.downloads = folder / "downloads"
         self.downloads.mkdir()
-        self.process = subprocess.Popen(
-            [
-                command, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
-                "--no-first-run", "--disable-background-networking", "--hide-scrollbars",
-                f"--user-data-dir={folder / 'profile'}", f"--window-size={size}", *flags, "about:blank",
-            ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        port_file = folder / "profile" / "DevToolsActivePort"
-        port = until(lambda: port_file.exists() and port_file.read_text().split("\n")[0], "Chromium")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE_S) as answer:
-            pages = [target for target in json.load(answer) if target["type"] == "page"]
-        self.socket = connect(pages[0]["webSocketDebuggerUrl"], max_size=2**26, compression=None).__enter__()
+        self.log = folder / "chromium.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    command, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
+                    "--no-first-run", "--disable-background-networking", "--hide-scrollbars",
+                    "--disable-dev-shm-usage",  # containers have little of it
+                    f"--user-data-dir={folder / 'profile'}", f"--window-size={size}", *flags, "about:blank",
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            pages = until(self._pages, "Chromium's first page")
+            self.socket = connect(
+                pages[0]["webSocketDebuggerUrl"], max_size=2**26, compression=None, open_timeout=PATIENCE_S,
+                ping_interval=None,
+            ).__enter__()  # fmt: skip
+        except BaseException:
+            self.process.kill()
+            raise
         self.numbers = itertools.count(1)
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -284,11 +297,29 @@ class Tab:
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
         self.call("Page.navigate", url=url)
 
+    def _pages(self) -> list[dict[str, Any]]:
+        """The pages that the browser has, none while it starts."""
+        if self.process.poll() is not None:
+            tail = self.log.read_text(errors="replace")[-2000:]
+            raise AssertionError(f"the browser ended with {self.process.returncode}:\n{tail}")
+        port_file = self.log.parent / "profile" / "DevToolsActivePort"
+        lines = port_file.read_text().splitlines() if port_file.exists() else []
+        if len(lines) < 2:  # being written
+            return []
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{lines[0]}/json/list", timeout=PATIENCE_S) as answer:
+                return [target for target in json.load(answer) if target["type"] == "page"]
+        except OSError:
+            return []
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self.numbers)
         self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self.socket.recv(PATIENCE_S))
+            try:
+                message = json.loads(self.socket.recv(PATIENCE_S))
+            except TimeoutError as error:
+                raise AssertionError(f"the browser did not answer {method} within {PATIENCE_S:g} s") from error
             self._note(message)
             if message.get("id") == number:
                 assert "error" not in message, message
@@ -313,7 +344,13 @@ class Tab:
 
     def until(self, script: str) -> Any:
         """Waits until the expression is true; an error, as of a document that still loads, counts as false."""
-        return until(lambda: self.run(f"(() => {{ try {{ return {script}; }} catch {{ return false; }} }})()"), script)
+        attempt = f"(() => {{ try {{ return {script}; }} catch {{ return false; }} }})()"
+        return until(lambda: self.run(attempt), lambda: f"{script}\nThe page: {self._shown()}")
+
+    def _shown(self) -> str:
+        """For a test that fails: what the page says and knows."""
+        script = "JSON.stringify([{...document.getElementById('stage')?.dataset}, document.body.innerText])"
+        return f"{self.run(script)} {self.complaints}"
 
     def click(self, selector: str) -> None:
         x, y = self.run(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,18 +60,32 @@ def only_ours(tab: Any, site: Any) -> None:
 # With the real tracker
 
 
+FRAMES = 60  # half of the clip: two trackers follow it
+
+
 @pytest.fixture
-def real_site(real_engine: Any, tmp_path: Path, running_with: Any) -> Iterator[Any]:
+def clip_path(tmp_path: Path) -> Path:
     try:
-        clip = find_demo_clip()
+        video = VideoFile(find_demo_clip())
     except EbmError as error:
         pytest.skip(str(error))
-    with running_with(real_engine, (str(clip),), WebSettings(port=0)) as site:
+    with VideoWriter(tmp_path / "demo.mp4", video.frames_per_second) as writer:
+        for frame in itertools.islice(video, FRAMES):
+            assert frame is not None
+            writer.write(frame)
+    return writer.path
+
+
+@pytest.fixture
+def real_site(real_engine: Any, clip_path: Path, running_with: Any) -> Iterator[Any]:
+    with running_with(real_engine, (str(clip_path),), WebSettings(port=0)) as site:
         yield site
 
 
 @pytest.mark.slow
-def test_the_demo_clip_is_followed_as_our_runner_does(real_site: Any, open_tab: Any, tmp_path: Path) -> None:
+def test_the_demo_clip_is_followed_as_our_runner_does(
+    real_site: Any, open_tab: Any, clip_path: Path, tmp_path: Path
+) -> None:
     import ebm_tracker
 
     tab = open_tab(f"http://{real_site.at}/")
@@ -81,12 +97,12 @@ def test_the_demo_clip_is_followed_as_our_runner_does(real_site: Any, open_tab: 
     tab.run("document.getElementById('full-speed').click()")
     tab.press(" ")
     tab.until("document.getElementById('stage').dataset.ended === 'true'")
-    tab.until("document.getElementById('stage').dataset.index === '119'")
+    tab.until(f"document.getElementById('stage').dataset.index === '{FRAMES - 1}'")
     (last,) = tab.objects()
 
     table = tab.download("#csv", "ebm_boxes.csv").decode()
     rows = np.array([[float(row[key]) for key in "xywh"] for row in csv.DictReader(io.StringIO(table))])
-    video = VideoFile(find_demo_clip())
+    video = VideoFile(clip_path)
     tracker = ebm_tracker.load("default", device="cpu")
     expected = [rows[0]]
     for n, frame in enumerate(video):
@@ -96,13 +112,13 @@ def test_the_demo_clip_is_followed_as_our_runner_does(real_site: Any, open_tab: 
             tracker.initialize(frame, tuple(rows[0]))
     overlap = iou_xywh(torch.tensor(rows), torch.tensor(np.array(expected)))
     print(f"IoU with our runner: least {overlap.min():.4f}, mean {overlap.mean():.4f}")
-    assert len(rows) == 120 and overlap.min() > 0.999
+    assert len(rows) == FRAMES and overlap.min() > 0.999
     assert close_to(last["box"], rows[-1], 0.01)
 
     result = json.loads(tab.download("#json", "ebm_boxes.json"))
     assert np.allclose(result["objects"]["1"]["box_xywh"], rows)
     with av.open(io.BytesIO(tab.download("#video", "ebm_video.mp4"))) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 120
+        assert sum(1 for _ in container.decode(video=0)) == FRAMES
 
     before = tab.run(PIXELS)
     tab.press("d")
@@ -165,7 +181,7 @@ def test_mouse_finger_and_keys_draw_boxes(wide_site: Any, open_tab: Any) -> None
     only_ours(tab, wide_site)
 
 
-def test_a_box_may_be_drawn_while_frames_run(wide_site: Any, open_tab: Any) -> None:
+def test_a_box_may_be_drawn_while_frames_run(wide_site: Any, open_tab: Any, waiting: Any) -> None:
     tab = open_tab(f"http://{wide_site.at}/")
     open_source(tab)
     tab.press(" ")
@@ -174,9 +190,11 @@ def test_a_box_may_be_drawn_while_frames_run(wide_site: Any, open_tab: Any) -> N
     x, y = tab.on_picture(50, 50)
     mouse = {"x": x, "y": y, "button": "left", "clickCount": 1}
     tab.call("Input.dispatchMouseEvent", type="mousePressed", **mouse)
-    tab.run("new Promise(done => setTimeout(done, 500))")
+    (visitor,) = wide_site.server.visitors.values()
+    waiting(lambda: visitor._is_held, "the server to hold the picture")
+    waiting(lambda: stage(tab, "index") == str(visitor._session.current.index), "the last frame sent to be shown")
     at = stage(tab, "index")
-    tab.run("new Promise(done => setTimeout(done, 700))")
+    tab.run("new Promise(done => setTimeout(done, 700))")  # seven frames' time
     assert stage(tab, "index") == at
     tab.call("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
     tab.until(f"Number(document.getElementById('stage').dataset.index) > {at}")
@@ -187,13 +205,38 @@ def test_a_box_may_be_drawn_while_frames_run(wide_site: Any, open_tab: Any) -> N
     tab.until(f"Number(document.getElementById('stage').dataset.index) > {at + 2}")
     tab.press(" ")
     tab.until("document.getElementById('stage').dataset.playing === 'false'")
+    waiting(lambda: stage(tab, "index") == str(visitor._session.current.index), "the last frame sent to be shown")
     (item,) = tab.objects()
     first = tab.run("fetch(document.getElementById('csv').href).then(a => a.text())").splitlines()[1].split(",")
     moved = int(stage(tab, "index")) - int(first[0])
     assert moved > 0 and close_to(item["box"], (float(first[2]) + 2 * moved, float(first[3]) + moved, 80, 60), 1.0)
 
 
-def test_a_second_tab_has_its_own_objects_and_a_closed_one_is_freed(wide_site: Any, open_tab: Any) -> None:
+def test_a_key_that_is_held_asks_no_more_than_is_done(wide_site: Any, open_tab: Any, waiting: Any) -> None:
+    """A queue of steps would end the connection, and with it the results."""
+    tab = open_tab(f"http://{wide_site.at}/")
+    open_source(tab)
+    tab.drag((120, 90, 80, 60))
+    tab.until("document.querySelectorAll('#objects li').length === 1")
+    tab.run("document.getElementById('stage').focus()")
+    slow = threading.Event()
+    wide_site.server.engine.start(slow.wait, 60)  # the thread that computes is busy
+    for key in ("ArrowRight", "d", "r"):
+        for n in range(100):
+            tab.call("Input.dispatchKeyEvent", type="keyDown", key=key, autoRepeat=n > 0)
+        tab.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+    slow.set()
+    tab.until("document.querySelectorAll('#objects li').length === 0")  # r was the last: it starts over
+    assert tab.run("document.getElementById('link').textContent") != "not connected"
+    for n in (1, 2):
+        tab.press("ArrowRight")
+        tab.until(f"document.getElementById('stage').dataset.index === '{n}'")
+    only_ours(tab, wide_site)
+
+
+def test_a_second_tab_has_its_own_objects_and_a_closed_one_is_freed(
+    wide_site: Any, open_tab: Any, waiting: Any
+) -> None:
     one, other = (open_tab(f"http://{wide_site.at}/") for _ in range(2))
     for tab in (one, other):
         open_source(tab)
@@ -208,10 +251,7 @@ def test_a_second_tab_has_its_own_objects_and_a_closed_one_is_freed(wide_site: A
 
     folders = {visitor.folder for visitor in wide_site.server.visitors.values()}
     other.call("Page.navigate", url="about:blank")
-    for _ in range(500):
-        if len(wide_site.server.visitors) == 1:
-            break
-        one.run("new Promise(done => setTimeout(done, 20))")
+    waiting(lambda: len(wide_site.server.visitors) == 1, "the closed page's visitor to be freed")
     (left,) = wide_site.server.visitors.values()
     assert {folder for folder in folders if folder.exists()} == {left.folder}
     third.call("Page.reload")

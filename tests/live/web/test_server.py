@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebm_tracker.errors import VideoError
+from ebm_tracker.live.web.feeds import CUT
 from ebm_tracker.live.web.settings import WebSettings
+from ebm_tracker.live.web.sources import ServerSources
 
 exceptions = pytest.importorskip("websockets.exceptions", reason="the page needs the extra web")
 ConnectionClosed, InvalidStatus = exceptions.ConnectionClosed, exceptions.InvalidStatus
@@ -133,6 +137,12 @@ def test_a_source_that_has_gone_is_an_error_without_its_path(site: Any, clip: Pa
         visitor.send("source", number=0)
         text = visitor.event("error")["text"]
         assert "walk.mp4 cannot be opened" in text and "secret" not in text
+
+
+@pytest.mark.parametrize("word", ["nosuch.mp4", "ftp://host/x.mp4", "", "nothing/*.png"])
+def test_a_word_that_is_no_source_is_refused_before_the_page_is_there(word: str) -> None:
+    with pytest.raises(VideoError):
+        ServerSources((word,), None)  # type: ignore[arg-type]
 
 
 # Tracking
@@ -267,6 +277,71 @@ def test_a_message_beyond_the_limit_ends_the_connection(site: Any) -> None:
     wait_for_nobody(site)
 
 
+@pytest.mark.parametrize("number", ["1e400", "NaN", "9" * 400, "true", "null", '"5"', "[5]", "-Infinity"])
+def test_a_number_that_is_none_is_an_error_and_the_page_goes_on(site: Any, number: str) -> None:
+    with site.visitor() as visitor:
+        visitor.send("source", number=0)
+        visitor.socket.send(f'{{"do": "add", "box": [5, 6, 20, {number}]}}')
+        assert "a box is four finite numbers" in visitor.event("error")["text"]
+        for do, name in (("remove", "id"), ("density", "id"), ("source", "number")):
+            visitor.socket.send(f'{{"do": "{do}", "{name}": {number}}}')
+        visitor.send("source", number=0)
+        visitor.send("add", box=[5, 6, 20, 10])
+        visitor.event("state", recorded=1)
+
+
+# A full disk
+
+
+def test_a_full_disk_ends_the_video_and_not_the_tables(site: Any, full_device: Path) -> None:
+    with site.visitor() as visitor:
+        token = visitor.hello["token"]
+        pictures = site.server.visitors[token].folder / "pictures.bin"
+        visitor.send("source", number=0)
+        visitor.event("state", source="walk.mp4")
+        pictures.unlink()
+        pictures.symlink_to(full_device)
+        visitor.send("source", number=0)
+        visitor.send("add", box=[5, 6, 20, 10])
+        visitor.event("state", recorded=1, full=True)
+        visitor.send("step")
+        visitor.event("state", recorded=2)
+        assert site.request("GET", f"/results/{token}/boxes.csv")[1].count(b"\n") == 3
+        assert site.request("GET", f"/results/{token}/video.mp4")[0] == 404
+
+
+def test_a_disk_without_any_space_is_told_and_the_page_can_start_over(site: Any, full_device: Path) -> None:
+    with site.visitor() as visitor:
+        rows = site.server.visitors[visitor.hello["token"]].folder / "rows.jsonl"
+        visitor.send("source", number=0)
+        visitor.event("state", source="walk.mp4")
+        rows.unlink()
+        rows.symlink_to(full_device)
+        visitor.send("source", number=0)
+        visitor.send("add", box=[5, 6, 20, 10])
+        assert visitor.event("error")["text"] == "the server cannot do that (No space left on device)"
+        rows.unlink()
+        visitor.send("source", number=0)
+        visitor.send("add", box=[5, 6, 20, 10])
+        visitor.event("state", recorded=1)
+
+
+def test_an_upload_that_the_disk_does_not_hold_is_told(site: Any, full_device: Path) -> None:
+    with site.visitor() as visitor:
+        token = visitor.hello["token"]
+        site.server.visitors[token].part_path.symlink_to(full_device)
+        status, body = site.upload(token, bytes(100_000))
+        assert status == 507 and b"No space left on device" in body and b"ebm-web" not in body
+        assert site.upload(token, bytes(100))[0] == 200
+
+
+@pytest.fixture
+def full_device() -> Path:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    return Path("/dev/full")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "7", "[" * 1500, '{"do": "shown", "x": "' + 2000 * "y" + '"}'])
 def test_what_is_no_command_ends_the_connection(site: Any, text: str) -> None:
     with site.visitor() as visitor:
@@ -286,12 +361,10 @@ def test_an_unknown_command_is_an_error(site: Any) -> None:
 
 
 def wait_for_nobody(site: Any) -> None:
-    done = threading.Event()
-    for _ in range(1500):
-        if not site.server.visitors:
-            return
-        done.wait(0.02)
-    raise AssertionError("a visitor was not freed")
+    end = time.monotonic() + 120
+    while site.server.visitors:
+        assert time.monotonic() < end, "a visitor was not freed"
+        time.sleep(0.02)
 
 
 def test_visitors_do_not_share_trackers(site: Any) -> None:
@@ -361,10 +434,9 @@ def test_a_live_source_is_opened_once_for_all_and_closed_after_the_last(open_sit
             assert one.frame()["size"] == [64, 48]
             assert (camera.opened, camera.closed) == (1, 0)
     wait_for_nobody(site)
-    for _ in range(500):
-        if camera.closed:
-            break
-        threading.Event().wait(0.02)
+    end = time.monotonic() + 120
+    while not camera.closed and time.monotonic() < end:
+        time.sleep(0.02)
     assert (camera.opened, camera.closed) == (1, 1)
     with site.visitor() as again:
         again.send("source", number=0)
@@ -372,8 +444,24 @@ def test_a_live_source_is_opened_once_for_all_and_closed_after_the_last(open_sit
         assert camera.opened == 2
 
 
+def test_a_stream_that_was_cut_is_told_and_that_it_is_back(open_site: Any) -> None:
+    site, camera = open_site
+    with site.visitor() as visitor:
+        visitor.send("source", number=0)
+        visitor.event("state", live=True, status="")
+        visitor.frame()
+        camera.status = "rtsp://user:secret@host: reconnecting"
+        told = visitor.event("state", playing=True)
+        while not told["status"]:
+            told = visitor.event("state", playing=True)
+        assert told["status"] == CUT and "secret" not in json.dumps(told)
+        camera.status = ""
+        visitor.event("state", status="")
+        visitor.frame()
+
+
 class Camera:
-    name, is_live, dropped, bad_frames, ended = "0", True, 0, 0, False
+    name, is_live, dropped, bad_frames, ended, status = "0", True, 0, 0, False, ""
 
     def __init__(self) -> None:
         self.opened = self.closed = 0
@@ -387,6 +475,8 @@ class Camera:
         from types import SimpleNamespace
 
         threading.Event().wait(0.01)
+        if self.status:
+            return None
         return SimpleNamespace(frame=np.zeros((48, 64, 3), np.uint8), time=0.0, index=0)
 
     def close(self) -> None:

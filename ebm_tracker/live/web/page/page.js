@@ -15,7 +15,9 @@ let hello = null;
 let state = {}; // the server's last word on the source
 let frame = null; // header of the frame that is shown
 let chosen = null; // id of the chosen object
+let before = null; // ids there were when a box was drawn: the object that comes is chosen
 let drag = null; // {x0, y0, x1, y1} in frame pixels while a box is drawn
+let stepping = false; // a step was asked for and is not done
 let placing = false; // the box is drawn with keys
 let shownAt = [];
 
@@ -39,6 +41,7 @@ function onClose(reason) {
 }
 
 function onEvent(event) {
+  stepping = false; // every step is answered by the state, or why it failed
   if (event.event === "hello") return welcome(event);
   if (event.event === "state") return showState(event);
   if (event.event === "error" || event.event === "failed") {
@@ -112,6 +115,7 @@ function hint() {
   if (placing) text = "Arrows move the box, Shift and arrows size it, Enter sets it, Escape gives up.";
   else if (!state.source) text = "";
   else if (state.ended) text = "The source has ended. Start over, or take the results.";
+  else if (state.status) text = state.status;
   else if (!state.objects.length) text = "Drag a box around an object.";
   else if (!state.playing) text = "Play to track, or drag a box around another object.";
   byId("hint").textContent = text;
@@ -148,6 +152,11 @@ function onFrame(header, bitmap) {
 
 function showObjects() {
   const list = byId("objects"), objects = frame ? frame.objects : [];
+  const fresh = before && objects.find((object) => !before.has(object.id));
+  if (fresh) {
+    chosen = fresh.id;
+    before = null;
+  }
   if (chosen !== null && !objects.some((object) => object.id === chosen)) chosen = null;
   if (chosen === null && objects.length) chosen = objects[objects.length - 1].id;
   byId("no-objects").hidden = objects.length > 0;
@@ -312,7 +321,7 @@ function finishDrag() {
   drag = null;
   placing = false;
   say("");
-  chosen = null;
+  before = new Set(frame ? frame.objects.map((object) => object.id) : []);
   // Hundredths of a pixel: what the tables tell is then exactly what was tracked from.
   stream.send("add", { box: wanted.map((value) => Math.round(value * 100) / 100) });
   stream.send("hold", { on: false });
@@ -361,6 +370,8 @@ document.addEventListener("keydown", (event) => {
   // A focused button keeps the keys that press it.
   if ((event.key === " " || event.key === "Enter") && at.closest("button, a, summary")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  // A key that is held steps on and moves a box; anything else once would be asked for thirty times a second.
+  if (event.repeat && !key.startsWith("Arrow")) return key in KEYS && event.preventDefault();
   if (placing) {
     if (key.startsWith("Arrow")) moveBox(key, event.shiftKey);
     else if (key === "Enter") finishDrag();
@@ -376,7 +387,11 @@ document.addEventListener("keydown", (event) => {
 // ---- buttons
 
 byId("play").onclick = () => { say(""); stream.send("play", { on: !state.playing }); };
-byId("step").onclick = () => stream.send("step");
+byId("step").onclick = () => {
+  if (stepping) return; // a slow tracker is not asked for more than it does
+  stepping = true;
+  stream.send("step");
+};
 byId("restart").onclick = () => { say(""); stream.send("restart"); };
 byId("full-speed").onchange = (event) => stream.send("full_speed", { on: event.target.checked });
 byId("change").onclick = () => choosing(true);
