@@ -71,7 +71,6 @@ def draw(rows: Sequence[FigureRow]) -> Picture:
 
 def _draw_row(figure: Any, axes: Sequence[Any], row: FigureRow) -> None:
     from matplotlib.colors import PowerNorm
-    from matplotlib.ticker import MaxNLocator
 
     top = 2 * float(row.truth.log_density.amax(1).exp().median())
     scale = PowerNorm(GAMMA, vmin=0, vmax=top, clip=True)
@@ -96,7 +95,8 @@ def _draw_row(figure: Any, axes: Sequence[Any], row: FigureRow) -> None:
         plot.set_ylim(*Y_SHOWN)
         plot.set_xticks((-3, 0, 3))
         plot.set_yticks((-2, -1, 0, 1, 2))
-    bar = figure.colorbar(image, ax=list(axes), pad=0.01, aspect=18, extend="max", ticks=MaxNLocator(3))
+    ticks = sorted({0, round(top / 16), round(top / 4), int(top)})  # about evenly spaced under the root
+    bar = figure.colorbar(image, ax=list(axes), pad=0.01, aspect=18, extend="max", ticks=ticks)
     bar.set_label("p(y | x)")
 
 
