@@ -51,7 +51,7 @@ def figure_row(study: ToyStudy, data_set: str) -> FigureRow:
         model = ToyModel(data_set, name)
         run = study.median_run(model)
         log_density = log_density_on_grid(study.train(run, model.name), x)
-        panels.append(Panel(f"{MODELS[name]}, KL {study.divergences(model)[run]:.2g}", log_density))
+        panels.append(Panel(f"{MODELS[name]}, KL {study.divergences(model)[run]:.3f}", log_density))
     true = Panel("Truth", truth.log_density(x[:, None], y_grid()))
     return FigureRow(f"Data set {truth.number}", *truth.pairs(settings.pairs, settings.data_seed), true, panels)
 

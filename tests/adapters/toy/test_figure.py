@@ -26,7 +26,7 @@ def test_row_holds_truth_data_and_both_models(tmp_path: Path) -> None:
     )
     kl = {model.model: values[0] for model, values in study.run().items()}
     row = figure_row(study, "wave")
-    assert [panel.title for panel in row.models] == [f"Gaussian, KL {kl['gaussian']:.2g}", f"EBM, KL {kl['nll']:.2g}"]
+    assert [panel.title for panel in row.models] == [f"Gaussian, KL {kl['gaussian']:.3f}", f"EBM, KL {kl['nll']:.3f}"]
     assert row.title == "Data set 2" and len(row.x) == 32
     x, y = x_centers()[100], y_grid()[700]
     assert float(row.truth.log_density[100, 700]) == pytest.approx(float(TRUTHS["wave"].log_density(x, y)))
