@@ -10,10 +10,10 @@ after. We had no BIWI to run it on.
 ``SMALL`` renders its own heads, so its figures say nothing about BIWI. The backbone is the one in the shipped network,
 frozen, and every head is seen in a few augmented views whose features are computed once; 2,048 hidden units and
 M = 1,024 would take hours on a CPU, so both are smaller. sigma, step and T are the paper's. Baselines and energy
-network have the same features, views, hidden size, epochs, rate and weight decay. Five trainings of everything take
-about 18 minutes of one core, half of that with --workers 2. Expect a mean MAE of 4.47 (softmax) to 7.25 degrees
-(Gaussian, which 2,500 steps leave unfinished), and refinement to lower each by 0.02 to 0.05, in every training. The
-energy network alone: 4.95 by the mean of p, 5.28 by its highest value.
+network have the same features, views, hidden size, epochs, rate and weight decay. Heads, features and five
+trainings of everything take about 20 minutes of one core's time, 13 with --workers 2 on two. Expect a mean MAE of 4.47
+(softmax) to 7.25 degrees (Gaussian, which 2,500 steps leave unfinished), and refinement to lower each by 0.02 to 0.05,
+in every training. The energy network alone: 4.95 by the mean of p, 5.28 by its highest value.
 """
 
 from __future__ import annotations
