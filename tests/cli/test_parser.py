@@ -59,7 +59,7 @@ def test_usage_errors_are_one_line(arguments: list[str], capsys: pytest.CaptureF
 def test_every_verb_sets_run() -> None:
     parser = build_parser()
     assert isinstance(parser, argparse.ArgumentParser)
-    needed = {"train": ["lite"], "data": ["paths"], "eval": ["datasets"]}
+    needed = {"train": ["lite"], "data": ["paths"], "eval": ["datasets"], "experiment": ["toy"]}
     needed |= {"weights": ["show", "x"], "plugin": ["check", "x"]}
     for verb, module in VERBS.items():
         assert parser.parse_args([verb, *needed.get(verb, [])]).run is module.run

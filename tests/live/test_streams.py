@@ -147,7 +147,7 @@ def test_the_command_says_what_happens_to_its_stream(
             assert console.wait_for("camera: ").endswith("; reconnecting")
             server.come_back()
             console.wait_for("camera: frames come again")
-            console.process.send_signal(signal.SIGINT)
+            console.process.send_signal(signal.SIGTERM)  # as Ctrl-C, which a job in the background may not see
             assert "1 reconnection" in console.wait_for("interrupted: camera, ")
             assert console.process.wait(60) == 130
         finally:

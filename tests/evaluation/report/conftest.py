@@ -53,7 +53,7 @@ def quick_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made, but not drawn, which takes most of the time."""
     png = io.BytesIO()
     Image.new("RGB", (8, 6)).save(png, "PNG")
-    monkeypatch.setattr(plots, "_rendered", lambda figure: plots.Picture(png.getvalue(), b"%PDF"))
+    monkeypatch.setattr(plots, "rendered", lambda figure: plots.Picture(png.getvalue(), b"%PDF"))
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ AXES = Axes("Success on Tiny", "Overlap threshold", "Overlap precision [%]", THR
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every figure that is drawn, as matplotlib's object."""
     drawn: list[Any] = []
-    render = plots._rendered
+    render = plots.rendered
 
     def keep(figure: Any) -> plots.Picture:
         drawn.append(figure)
         return render(figure)
 
-    monkeypatch.setattr(plots, "_rendered", keep)
+    monkeypatch.setattr(plots, "rendered", keep)
     return drawn
 
 
