@@ -18,11 +18,11 @@ import torchvision
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from ebm_tracker.adapters.counting import open_counter
 from ebm_tracker.errors import EbmError, WeightsError
 from ebm_tracker.files import write_text_atomic
 from ebm_tracker.models import load_imagenet_backbone, load_network
@@ -218,12 +218,13 @@ def cached_views(
         loader: DataLoader[Any] = DataLoader(_Listed(views, missing), batch_size=None, num_workers=workers)
         # Depthwise convolutions are twice as fast with the channels last, on a CPU.
         extractor = extractor.to(device).to(memory_format=torch.channels_last).eval()
-        said = track(loader, title, len(missing), console=Console(quiet=quiet), transient=True)
-        for index, (images, y) in zip(missing, said, strict=True):
-            with torch.no_grad():
-                made = extractor(images.permute(0, 3, 1, 2).to(device))  # (K, 3, H, W), channels last as they come
-            features[index], targets[index] = made.cpu().numpy(), y.numpy()
-            done[index] = True
+        with open_counter(title, len(missing), Console(quiet=quiet)) as show:
+            for number, (index, (images, y)) in enumerate(zip(missing, loader, strict=True), 1):
+                with torch.no_grad():
+                    made = extractor(images.permute(0, 3, 1, 2).to(device))  # (K, 3, H, W), channels last as they come
+                features[index], targets[index] = made.cpu().numpy(), y.numpy()
+                done[index] = True
+                show(number)
     return FeatureViews(torch.from_numpy(np.array(features, np.float32)), torch.from_numpy(np.array(targets)))
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+OUT = Path("results", "experiment")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
@@ -40,9 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("results", "experiment", "age"),
         metavar="DIR",
-        help="folder of tables and figures, trainings in DIR/runs (default: %(default)s)",
+        help=f"folder of tables and figures, trainings in DIR/runs (default: {OUT / 'age'}, age_small with --small)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument(
@@ -78,18 +79,20 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     if args.workers > 1:
         device = choose_device("cpu" if args.device == "auto" else args.device)
+    out: Path = args.out or OUT / ("age_small" if args.small else "age")
+    say(console, f"everything goes to {out.absolute()}")
     train, test, remarks = age.choose_faces(recipe, source)
     for remark in remarks:
         say(console, remark)
-    data = age.open_study_data(recipe, source, train, test, args.out / "features", device)
-    study = Study(data, recipe.study, args.out / "runs", device=device, workers=args.workers)
+    data = age.open_study_data(recipe, source, train, test, out / "features", device)
+    study = Study(data, recipe.study, out / "runs", device=device, workers=args.workers)
     result = study.run()
     tables = age.tables(recipe, result, remarks)
     for table in tables:
         print_table(console, table)
-    written = list(write_tables(args.out, tables))
+    written = list(write_tables(out, tables))
     if plots_available():
-        written += age.draw(study, result, test, recipe, args.out)
+        written += age.draw(study, result, test, recipe, out)
     else:
         say(console, f"no figures: {MISSING}")
     say(console, "written: " + ", ".join(map(str, written)))

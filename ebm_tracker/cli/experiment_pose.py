@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ebm_tracker.adapters.pose.data import PoseData
     from ebm_tracker.train_settings.pose import PoseRecipe
 
-DEFAULT_OUT = Path("results", "experiment", "pose")
+OUT = Path("results", "experiment")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder of tables and figure, trainings in DIR/runs (default: {DEFAULT_OUT}); with --render the file",
+        help=f"folder of tables and figure, trainings in DIR/runs (default: {OUT / 'pose'}, pose_small with --small); "
+        "with --render the file",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument(
@@ -74,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
         say(console, f"written: {path.absolute()}, {args.render} rendered heads")
         return 0
     recipe = changed_recipe(args)
-    out = args.out or DEFAULT_OUT
+    out = args.out or OUT / ("pose_small" if args.small else "pose")
     device = choose_device("cpu" if args.workers > 1 and args.device == "auto" else args.device)
+    say(console, f"everything goes to {out.absolute()}")
     train, test, remarks = pose.choose_heads(recipe, args.data, render, out / "data", args.limit)
     for remark in remarks:
         say(console, remark)
@@ -110,12 +112,12 @@ def changed_recipe(args: argparse.Namespace) -> PoseRecipe:
 
 
 def render(count: int, seed: int) -> PoseData:
-    """Rendered heads, with a bar meanwhile."""
-    from rich.progress import Progress
+    """Rendered heads; says meanwhile how many are done."""
+    from rich.console import Console
 
+    from ebm_tracker.adapters.counting import open_counter
     from ebm_tracker.adapters.pose.data import PoseData
     from ebm_tracker.adapters.pose.render import render_heads
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task("rendering heads", total=count)
-        return PoseData(*render_heads(count, seed, lambda done, total: bar.update(task, completed=done, total=total)))
+    with open_counter("rendering heads", count, Console()) as show:
+        return PoseData(*render_heads(count, seed, lambda done, total: show(done)))

@@ -148,7 +148,7 @@ def find_faces(folder: Path) -> FaceList:
             return FaceList(place, tuple(names))
     raise AgeError(
         f"{folder.absolute()} must hold UTKFace's aligned and cropped faces, AGE_GENDER_RACE_DATE.jpg.chip.jpg "
-        f"(got {'no such file' if folder.is_dir() else 'no folder'})"
+        f"({'none is there' if folder.is_dir() else 'there is no such folder'})"
     )
 
 

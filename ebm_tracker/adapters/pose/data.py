@@ -63,7 +63,9 @@ def read_pose_file(path: Path) -> PoseData:
             size = arrays["img_size"] if "img_size" in arrays.files else np.array(SIZE)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
             NotImplementedError, MemoryError) as error:  # fmt: skip
-        raise PoseError(f"{path.absolute()} cannot be read as an archive of arrays: {error}") from error
+        # Of a file that is none, numpy advises to load it with pickle.
+        reason = error if zipfile.is_zipfile(path) else "it is no .npz file"
+        raise PoseError(f"{path.absolute()} cannot be read as an archive of arrays: {reason}") from error
     _check(path, images, poses, size)
     return PoseData(np.ascontiguousarray(images[..., ::-1]), poses.astype(np.float32))
 

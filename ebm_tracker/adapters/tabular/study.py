@@ -270,9 +270,10 @@ class TabularResult:
             place = neither
             if above.mean() > 0 and wins >= CLEAR * count:
                 place = lower
-            elif above.mean() < 0 and wins <= (1 - CLEAR) * count:
+            elif above.mean() < 0 and count - wins >= CLEAR * count:
                 place = higher
             place.append(f"{MODELS[model]} (lower in {wins} of {count} splits)")
         said = ", ".join(f"{kind} {' and '.join(names)}" for kind, names in kinds.items() if names)
         off = 100 * (float(np.mean([one.coverage for one in self.scores["ebm"]])) - level)
-        return f"{self.data.name}: the EBM has {said}; its {level:.0%} interval is {off:+.1f} points off."
+        held = f"holds {abs(off):.1f} points {'more' if off > 0 else 'less'}"
+        return f"{self.data.name}: the EBM has {said}; its {level:.0%} interval {held}."

@@ -56,9 +56,9 @@ def test_faces_are_found_in_the_folder_or_in_the_one_inside(tmp_path: Path) -> N
     assert found.folder == tmp_path / "UTKFace" and sorted(names) == list(found.names)
     assert sorted(found.ages.tolist()) == [7, 30, 116]
     assert find_faces(tmp_path / "UTKFace").digest == found.digest != found.part([0, 1]).digest
-    with pytest.raises(AgeError, match="no folder"):
+    with pytest.raises(AgeError, match="there is no such folder"):
         find_faces(tmp_path / "nowhere")
-    with pytest.raises(AgeError, match="no such file"):
+    with pytest.raises(AgeError, match="none is there"):
         (tmp_path / "empty").mkdir()
         find_faces(tmp_path / "empty")
 

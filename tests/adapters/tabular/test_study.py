@@ -121,9 +121,11 @@ def test_the_validation_rows_decide_not_the_test_rows(tmp_path: Path, monkeypatc
         (
             [1.0] * 5,
             "lower NLL than Gaussian (lower in 5 of 5 splits) and Laplace (lower in 5 of 5 splits); "
-            "its 90% interval is -2.0 points off.",
+            "its 90% interval holds 2.0 points less.",
         ),
         ([2.2] * 5, "than Gaussian (lower in 5 of 5 splits), higher NLL than Laplace (lower in 0 of 5 splits);"),
+        # One of five is 0.2 of them, which 1 - 0.8 in floating point is not.
+        ([1.9, 2.4, 2.4, 2.4, 2.4], "higher NLL than Laplace (lower in 1 of 5 splits)"),
         ([1.0, 1.9, 2.4, 2.4, 1.9], "no clearly different NLL from Laplace (lower in 3 of 5 splits);"),
         # Four of five splits, but one so bad that the mean is higher: not clear either way.
         ([1.9, 1.9, 1.9, 1.9, 9.0], "no clearly different NLL from Gaussian (lower in 4 of 5 splits) and Laplace"),
