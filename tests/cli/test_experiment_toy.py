@@ -47,6 +47,7 @@ def test_table_holds_the_divergences_of_every_model_and_objective(
     assert "| 2: one Gaussian | EBM, NCE+ |" in (tmp_path / "table.md").read_text()
     shown = capsys.readouterr().out
     assert "10 trainings of 1 epochs" in shown and "no figure: plots need matplotlib" in shown
+    assert "1 of 75 epochs: a look, no result." in (tmp_path / "table.md").read_text()
     assert not (tmp_path / "toy.png").exists()
 
 
