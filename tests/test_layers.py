@@ -63,7 +63,7 @@ CORE_DEPENDENCIES = {"torch", "torchvision", "numpy", "av", "safetensors", "rich
 OPTIONAL_DEPENDENCIES = (
     "cv2", "simplejpeg", "jpeg4py", "torch.utils.tensorboard",  # the last needs tensorboard
     "matplotlib", "jinja2", "ray", "trax", "got10k", "starlette", "uvicorn", "websockets", "visdom", "pygame",
-    "sklearn")
+    "sklearn", "faster_coco_eval", "pycocotools")
 MAPPED = set(FOLDERS) - {ROOT}
 
 

@@ -172,6 +172,7 @@ def test_dependencies_are_the_listed_ones(requires: list[str]) -> None:
     assert found.pop('extra == "web"') == {"starlette", "uvicorn", "websockets"}
     assert found.pop('extra == "visdom"') == {"visdom", "tornado"}
     assert found.pop('extra == "examples"') == {"scikit-learn"}
+    assert found.pop('extra == "coco"') == {"faster-coco-eval"}
     assert found.pop('extra == "baselines"') == {"opencv-contrib-python-headless"}
     assert found.pop('sys_platform == "linux" and extra == "test"') == {"vot-trax"}
     assert found.pop('python_version < "3.14" and extra == "test"') == {"ray"}  # has no wheels for newer ones

@@ -1,7 +1,8 @@
 """The paper's other regressions with every baseline, and your own kind of problem.
 
-ebm experiment toy; ebm experiment age --data UTKFACE; ebm experiment pose --data BIWI; ebm experiment regression. Each
-trains, writes its tables and figures to --out, and goes on with what was stopped. The help of each says more.
+ebm experiment toy; ebm experiment age --data UTKFACE; ebm experiment pose --data BIWI; ebm experiment detection --data
+COCO; ebm experiment regression. Each trains, writes its tables and figures to --out, and goes on with what was stopped.
+The help of each says more.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-from ebm_tracker.cli import experiment_age, experiment_pose, experiment_regression, experiment_toy
+from ebm_tracker.cli import (
+    experiment_age,
+    experiment_detection,
+    experiment_pose,
+    experiment_regression,
+    experiment_toy,
+)
 
 # A module's docstring is its help.
 COMMANDS: dict[str, ModuleType] = {
     "toy": experiment_toy,
     "age": experiment_age,
     "pose": experiment_pose,
+    "detection": experiment_detection,
     "regression": experiment_regression,
 }
 

@@ -20,11 +20,11 @@ class LoopSettings:
     """``batch_size``: samples of one step over all processes and ``accumulation`` parts. ``optimizer``: "adam" or "sgd"
     (with ``momentum``); ``weight_decay`` is L2; biases learn at ``bias_rate`` times the rate, without decay when
     ``bias_decay`` is off. ``schedule``: "steps" (times ``decay`` at each of the ``milestones``) or "cosine" (down to
-    ``floor`` times the rate), both after ``warmup`` steps. ``clip_norm``, ``average_decay``: 0 is off. ``precision``:
-    the step's own; the loop adds loss scaling for float16. ``workers``: data processes per process, each ``prefetch``
-    batches ahead. ``*_every``: in steps, 0 for the end of the run only; ``epoch_steps``: how often the data set's
-    faults are reported, 0 for every row of the log. ``best``: which value of the evaluation decides about ``best.pt``,
-    larger is better."""
+    ``floor`` times the rate), both after ``warmup`` steps, which begin at ``warmup_from`` times the rate.
+    ``clip_norm``, ``average_decay``: 0 is off. ``precision``: the step's own; the loop adds loss scaling for float16.
+    ``workers``: data processes per process, each ``prefetch`` batches ahead. ``*_every``: in steps, 0 for the end of
+    the run only; ``epoch_steps``: how often the data set's faults are reported, 0 for every row of the log. ``best``:
+    which value of the evaluation decides about ``best.pt``, larger is better."""
 
     steps: int
     batch_size: int = 16
@@ -40,6 +40,7 @@ class LoopSettings:
     decay: float = 0.2
     floor: float = 0.0
     warmup: int = 0
+    warmup_from: float = 0.0
     clip_norm: float = 0.0
     average_decay: float = 0.0
     precision: str = "float32"
@@ -64,6 +65,8 @@ class LoopSettings:
         for name in AT_LEAST_0:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0 (got {getattr(self, name)})")
+        if not 0 <= self.warmup_from <= 1:
+            raise ValueError(f"warmup_from must lie between 0 and 1 (got {self.warmup_from})")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1 (got {self.momentum})")
 
@@ -73,7 +76,7 @@ class LoopSettings:
             factor = cosine_factor(step, self.steps, self.floor, self.warmup)
         else:
             factor = step_factor(step, self.milestones, self.decay)
-        return self.learning_rate * warm_up(step, self.warmup) * factor
+        return self.learning_rate * warm_up(step, self.warmup, self.warmup_from) * factor
 
     def is_due(self, every: int, step: int) -> bool:
         """Whether something done ``every`` so many steps is due after ``step`` steps."""

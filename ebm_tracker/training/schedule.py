@@ -8,8 +8,12 @@ from collections.abc import Sequence
 SCHEDULES = ("steps", "cosine")
 
 
-def warm_up(step: int, warmup: int) -> float:
-    """Factor of step number ``step`` (from 0): 1/(warmup + 1), 2/(warmup + 1), ... and 1 from step ``warmup`` on."""
+def warm_up(step: int, warmup: int, start: float = 0.0) -> float:
+    """Factor of step number ``step`` (from 0): 1/(warmup + 1), 2/(warmup + 1), ... and 1 from step ``warmup`` on.
+
+    With ``start`` it rises from that to 1 in place of from 0: ``start`` at step 0, 1 from step ``warmup`` on."""
+    if warmup and start > 0:
+        return start + (1 - start) * min(1.0, step / warmup)
     return min(1.0, (step + 1) / (warmup + 1))
 
 

@@ -41,6 +41,16 @@ def test_cosine_starts_after_the_warm_up() -> None:
 
 def test_factors_alone() -> None:
     assert [warm_up(step, 0) for step in (0, 9)] == [1, 1]
+
+
+def test_a_warm_up_from_a_third() -> None:
+    """As maskrcnn-benchmark's: a third of the rate at step 0, all of it from step ``warmup`` on."""
+    settings = LoopSettings(steps=100, learning_rate=0.3, warmup=4, warmup_from=1 / 3)
+    rates = [settings.learning_rate_at(step) for step in range(6)]
+    assert rates == pytest.approx([0.1, 0.15, 0.2, 0.25, 0.3, 0.3])
+    assert warm_up(0, 0, 1 / 3) == 1
+    with pytest.raises(ValueError, match=r"warmup_from must lie between 0 and 1 \(got 1.5\)"):
+        LoopSettings(steps=1, warmup_from=1.5)
     assert step_factor(7, (), 0.1) == 1
     assert step_factor(7, (7, 8), 0.1) == pytest.approx(0.1)
     assert cosine_factor(0, 1, 0.3) == 1  # a run of one step

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,14 @@ class Objects:
 
     boxes_xyxy: Tensor
     labels: Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As arrays: each tensor that goes to another process would hold an open file there and here.
+        return _objects_of_arrays, (self.boxes_xyxy.numpy(), self.labels.numpy())
+
+
+def _objects_of_arrays(boxes_xyxy: NDArray[np.float32], labels: NDArray[np.int64]) -> Objects:
+    return Objects(torch.from_numpy(boxes_xyxy), torch.from_numpy(labels))
 
 
 class DetectionImages:
@@ -201,9 +210,13 @@ class TrainingImages(Dataset[ImageExample]):
 
 def mirrored(image: Tensor, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
     """Image (3, H, W) and boxes (M, 4) with left and right exchanged: x becomes W - x."""
+    return image.flip(-1), mirrored_boxes(boxes_xyxy, image.shape[-1])
+
+
+def mirrored_boxes(boxes_xyxy: Tensor, width: int) -> Tensor:
+    """Boxes (M, 4) of an image of that width with left and right exchanged."""
     x0, y0, x1, y1 = boxes_xyxy.unbind(-1)
-    width = image.shape[-1]
-    return image.flip(-1), torch.stack((width - x1, y0, width - x0, y1), -1)
+    return torch.stack((width - x1, y0, width - x0, y1), -1)
 
 
 def _at_most(pixels: NDArray[np.uint8], boxes_xyxy: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebm_tracker.adapters.detection.base import Pyramid
+from ebm_tracker.adapters.detection.branch import ImageEnergy
 from ebm_tracker.adapters.detection.coordinates import relative_to_xyxy, sides, usable, xyxy_to_relative
 from ebm_tracker.adapters.detection.inference import EnergyDetector
 from ebm_tracker.adapters.detection.refinement import refine_boxes
@@ -49,6 +51,11 @@ class BoxDensity:
     def std_xyxy(self) -> Tensor:
         """Standard deviation of each edge, (4,), pixels."""
         return (self.weights @ (self.boxes_xyxy - self.mean_xyxy).square()).sqrt()
+
+    def cdf(self, box_xyxy: Tensor) -> Tensor:
+        """Probability of each edge being at most that of ``box_xyxy`` (4,), as (4,): of a true box its PIT values."""
+        weights = self.weights.double() / self.weights.double().sum()  # float32's sum is not quite 1
+        return (weights @ (self.boxes_xyxy <= box_xyxy.to(self.boxes_xyxy)).double()).clamp(max=1)
 
     @property
     def edges(self) -> Tensor:
@@ -94,20 +101,42 @@ def predict_density(
         raise ValueError(f"box_xyxy must be four finite corners of a box with an area (got {box_xyxy.tolist()})")
     pyramid = model.detector.pyramid([image])
     start = pyramid.to_input(box_xyxy[None].float(), 0).to(pyramid.maps[0].device)
-    own = torch.tensor([label], device=start.device)
     energy = model.branch.of_image(pyramid)
-    top = refine_boxes(energy, start, own, model.settings).boxes_xyxy
-    reference = sides(start)
+    top = refine_boxes(energy, start, torch.tensor([label], device=start.device), model.settings).boxes_xyxy
+    return density_around(
+        energy, pyramid, top, label, level, reference_wh=sides(start), samples=samples, generator=generator
+    )
+
+
+@torch.no_grad()
+def density_around(
+    energy: ImageEnergy,
+    pyramid: Pyramid,
+    top_xyxy: Tensor,
+    label: int,
+    level: float = 0.9,
+    *,
+    reference_wh: Tensor | None = None,
+    samples: int = 2048,
+    generator: torch.Generator | None = None,
+) -> BoxDensity:
+    """The same for a box that is refined already: for many boxes of one image, whose features are computed once.
+
+    ``energy``: of the one image of ``pyramid``; ``top_xyxy`` (1, 4): the box in input pixels; ``reference_wh`` (1, 2):
+    the size that the first draws' spread is relative to, the box's own where it is None.
+    """
+    reference = sides(top_xyxy) if reference_wh is None else reference_wh
+    own = torch.tensor([label], device=top_xyxy.device)
 
     def f(_: Tensor, y: Tensor) -> Tensor:
         boxes = relative_to_xyxy(y[0], reference)
         return energy.values(boxes, own.expand(len(boxes)))[None]
 
-    density = _sampled(f, xyxy_to_relative(top, reference), samples, generator)
+    density = _sampled(f, xyxy_to_relative(top_xyxy, reference), samples, generator)
     return BoxDensity(
         pyramid.to_image(relative_to_xyxy(density.samples[0], reference), 0),
         density.weights[0],
-        pyramid.to_image(top, 0)[0],
+        pyramid.to_image(top_xyxy, 0)[0],
         level,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -128,27 +128,43 @@ def _document(truth: AnnotationFile) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def matched_ious(objects: Objects, detections: Detections, min_iou: float = 0.5) -> Tensor:
-    """Overlaps of the detections of one image with the objects that they were matched to: (P,), at least ``min_iou``.
+class Matches(NamedTuple):
+    """Of P detections of one image, by falling score: their places ``detections`` (P,), those of the objects that they
+    were matched to, ``objects`` (P,), and their overlaps ``ious`` (P,)."""
+
+    detections: Tensor
+    objects: Tensor
+    ious: Tensor
+
+
+def matches(objects: Objects, detections: Detections, min_iou: float = 0.5) -> Matches:
+    """Which detections of an image found which objects, with an overlap of at least ``min_iou``.
 
     COCO's matching: detections by falling score, each takes the free object of its class that it overlaps most.
     """
     order = detections.scores.argsort(descending=True, stable=True)
     boxes, labels = detections.boxes_xyxy[order], detections.labels[order]
-    overlaps = _iou_xyxy(boxes.double(), objects.boxes_xyxy.double())
+    overlaps = iou_xyxy(boxes.double(), objects.boxes_xyxy.double())
     overlaps[labels[:, None] != objects.labels[None]] = -1
-    matched = []
-    for row in overlaps:
+    found, taken, ious = [], [], []
+    for place, row in zip(order.tolist(), overlaps, strict=True):
         if not len(row):
             break
         best, column = row.max(0)
         if float(best) >= min_iou:
-            matched.append(float(best))
+            found.append(place)
+            taken.append(int(column))
+            ious.append(float(best))
             overlaps[:, column] = -1
-    return torch.tensor(matched, dtype=torch.float64)
+    return Matches(torch.tensor(found).long(), torch.tensor(taken).long(), torch.tensor(ious, dtype=torch.float64))
 
 
-def _iou_xyxy(a: Tensor, b: Tensor) -> Tensor:
+def matched_ious(objects: Objects, detections: Detections, min_iou: float = 0.5) -> Tensor:
+    """Overlaps of the detections of one image with the objects that they were matched to: (P,), see ``matches``."""
+    return matches(objects, detections, min_iou).ious
+
+
+def iou_xyxy(a: Tensor, b: Tensor) -> Tensor:
     """(N, 4) and (M, 4) -> (N, M); 0 where there is no area."""
     low, high = torch.maximum(a[:, None, :2], b[None, :, :2]), torch.minimum(a[:, None, 2:], b[None, :, 2:])
     inter = (high - low).clamp(min=0).prod(-1)

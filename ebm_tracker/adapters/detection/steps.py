@@ -103,10 +103,9 @@ class ConfidenceStep(nn.Module):
         return functional.smooth_l1_loss(f, 2 * drawn.iou - 1, reduction="none").mean(1)
 
 
-Method = Callable[[], tuple[str, BoxScheme]]
-METHODS: Mapping[str, Method] = {
-    "iou_net": lambda: ("iou", UniformIouBoxes()),
-    "iou_net*": lambda: ("iou", MixtureBoxes()),
-    "ours": lambda: ("nll", MixtureBoxes()),
+METHODS: Mapping[str, Callable[[int], tuple[str, BoxScheme]]] = {
+    "iou_net": lambda samples: ("iou", UniformIouBoxes(samples)),
+    "iou_net_star": lambda samples: ("iou", MixtureBoxes(samples=samples)),
+    "ours": lambda samples: ("nll", MixtureBoxes(samples=samples)),
 }
-"""Name of a row of the paper's Table 1 -> its loss and candidates."""
+"""Name of a row of the paper's Table 1 -> its loss and candidates, so many for each object."""

@@ -12,20 +12,9 @@ import torch
 
 from ebm_tracker.adapters.regression.data import EpochDataset
 from ebm_tracker.adapters.regression.steps import EnergyStep, HeadStep
-from ebm_tracker.training.checkpoint import (
-    BEST,
-    LAST,
-    flat_settings,
-    load_state,
-    load_trained,
-    require_same_settings,
-    save_state,
-)
+from ebm_tracker.adapters.run_folder import train_or_load
 from ebm_tracker.training.display import Display
-from ebm_tracker.training.loop import Evaluation, LoopSettings, Training
-
-FINAL = "final.pt"
-"""The weights of a finished run, without the optimizer's state: a third of the size."""
+from ebm_tracker.training.loop import Evaluation, LoopSettings
 
 
 @dataclass(frozen=True)
@@ -112,34 +101,14 @@ def fit(
     loop = replace(settings.loop(dataset.count), best=best)
     own = {"run": fingerprint} if isinstance(fingerprint, str) else dict(fingerprint)
     own |= {"examples": dataset.count, "epochs": settings.epochs, "held_epochs": settings.held_epochs}
-    final = folder / FINAL
-    if not final.is_file():
-        training = Training(
-            step,
-            dataset,
-            loop,
-            folder,
-            trained=step.trained,
-            evaluate=evaluate,
-            fingerprint=own,
-            device=device,
-            resume=True,
-            display=display,
-        )
-        training.run()
-        _finish(folder, BEST if best else LAST)
-    require_same_settings(
-        final, load_state(final)["settings"], flat_settings(own) | flat_settings(loop.deciding(), "loop.")
+    train_or_load(
+        step,
+        step.trained,
+        dataset,
+        loop,
+        folder,
+        fingerprint=own,
+        display=display,
+        device=device,
+        evaluate=evaluate,
     )
-    load_trained(final, step.trained)
-    step.to(device).eval()
-
-
-def _finish(folder: Path, source: str) -> None:
-    """Keeps the weights and the settings of a finished run."""
-    state = load_state(folder / source)
-    weights = state["average"] or state["module"]
-    kept = {"module": weights, "average": None, "steps": state["steps"], "settings": state["settings"]}
-    save_state(folder / FINAL, kept)
-    for name in (BEST, LAST):
-        (folder / name).unlink(missing_ok=True)

@@ -58,6 +58,16 @@ def test_intervals_of_a_known_density(std: tuple[float, ...]) -> None:
     assert (found.edges[:, 0] < found.mean_xyxy).all() and (found.mean_xyxy < found.edges[:, 1]).all()
 
 
+def test_the_cdf_of_a_known_density() -> None:
+    model = gaussian(torch.full((4,), 0.05), torch.zeros(4))
+    generator = torch.Generator().manual_seed(1)
+    found = predict_density(model, tiny.image(*IMAGE), BOX, 1, samples=8000, generator=generator)
+    edge = 40 * math.hypot(0.05, 0.025)  # x0 = cx - w / 2, nearly normal
+    torch.testing.assert_close(found.cdf(BOX)[0], torch.tensor(0.5).double(), rtol=0, atol=0.03)
+    shifted = BOX + torch.tensor([edge, -1000.0, 1000.0, 0])
+    assert found.cdf(shifted).tolist() == pytest.approx([0.8413, 0, 1, 0.5], abs=0.03)
+
+
 def test_a_wider_level_is_a_wider_interval_and_a_seed_gives_the_same() -> None:
     model = gaussian(torch.full((4,), 0.05), torch.zeros(4))
     edges = []

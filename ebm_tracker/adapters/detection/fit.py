@@ -1,0 +1,88 @@
+"""A branch of your own on your own detector: trained in a folder, and loaded from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ebm_tracker.adapters.detection.base import FrozenDetector
+from ebm_tracker.adapters.detection.branch import ConfidenceBranch
+from ebm_tracker.adapters.detection.data import DetectionImages, TrainingImages
+from ebm_tracker.adapters.detection.steps import METHODS, ConfidenceStep
+from ebm_tracker.adapters.regression.fitting import seeded
+from ebm_tracker.adapters.run_folder import FINAL, train_or_load
+from ebm_tracker.errors import WeightsError
+from ebm_tracker.training.checkpoint import load_trained
+from ebm_tracker.training.display import Display
+from ebm_tracker.training.loop import LoopSettings
+
+SHORT = LoopSettings(
+    steps=2_000,
+    batch_size=8,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup=50,
+    workers=2,
+    checkpoint_every=100,
+    tensorboard=False,
+)
+"""A training of an hour or so on a GPU-less machine. The paper's is ``train_settings.detection.FULL``."""
+
+
+def fit_branch(
+    detector: FrozenDetector,
+    images: DetectionImages,
+    folder: Path,
+    *,
+    method: str = "ours",
+    loop: LoopSettings = SHORT,
+    samples: int = 128,
+    device: torch.device = torch.device("cpu"),  # noqa: B008  # cannot change
+    display: Display | None = None,
+) -> ConfidenceBranch:
+    """Trains the confidence branch on ``images`` (opened with ``training=True``) in ``folder``, goes on with what was
+    begun there, or loads what is finished.
+
+    ``method``: "ours" (a density, by maximum likelihood), "iou_net" or "iou_net_star" (the overlap, by regression).
+    ``samples``: candidates for each object. ``loop``: its seed draws the first weights, too.
+
+    Raises ValueError for an unknown method, images of other classes than the detector's, and a folder that was begun
+    with other settings.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)} (got {method!r})")
+    images.file.classes.fitting(detector.classes)
+    loss, scheme = METHODS[method](samples)
+    with seeded(loop.seed):
+        branch = ConfidenceBranch.of_detector(detector)
+    step = ConfidenceStep(branch, detector.to(device), loss=loss, scheme=scheme)
+    train_or_load(
+        step,
+        branch,
+        TrainingImages(images, loop.steps * loop.batch_size, loop.seed),
+        replace(loop, evaluate_every=0),
+        folder,
+        fingerprint={"method": method, "samples": samples, "images": len(images), "classes": detector.classes},
+        device=device,
+        display=display,
+    )
+    return branch
+
+
+def load_branch(detector: FrozenDetector, folder: Path) -> ConfidenceBranch:
+    """The branch that ``fit_branch`` (or an experiment) finished in ``folder``, on the detector's device.
+
+    Raises WeightsError when there is none, or it belongs to another detector.
+    """
+    path = folder / FINAL
+    if not path.is_file():
+        raise WeightsError(f"{folder.absolute()} holds no finished training: {FINAL} is missing")
+    branch = ConfidenceBranch.of_detector(detector)
+    try:
+        load_trained(path, branch)
+    except RuntimeError as error:  # torch's for names and shapes, a line each
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{path.absolute()} does not fit a branch of this detector: {reason}") from error
+    return branch.eval()

@@ -1,0 +1,452 @@
+"""The variants of the paper's Table 1 on one frozen detector, each trained several times and scored alike.
+
+    study = DetectionStudy(data, settings, Path("runs/detection"))
+    result = study.run()                          # trains what is not trained yet, then detects and scores
+    result.values("ours", "AP75")                 # (R,): one figure of every run, in percent
+
+In the folder: ``run-0/ours`` and so on, with the weights, ``steps.json`` (the step lengths that were chosen),
+``detections.json`` (in COCO's format) and ``scores.json``; ``run-0/direct`` is the detector itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from ebm_tracker.adapters.detection.annotations import DetectionDataError
+from ebm_tracker.adapters.detection.base import Detections, FrozenDetector, Pyramid
+from ebm_tracker.adapters.detection.branch import ConfidenceBranch
+from ebm_tracker.adapters.detection.data import DetectionImages, TrainingImages
+from ebm_tracker.adapters.detection.evaluate import matched_ious, score_detections
+from ebm_tracker.adapters.detection.heads import BoxHead, GaussianBoxHead, HeadStep, LaplaceBoxHead
+from ebm_tracker.adapters.detection.inference import EnergyDetector
+from ebm_tracker.adapters.detection.kept import KeptFeatures, MapViews, RegionViews
+from ebm_tracker.adapters.detection.refinement import IOU_NET, IOU_NET_STAR, OURS, Coordinates, RefineSettings
+from ebm_tracker.adapters.detection.results import Result, read_results, results_of, write_results
+from ebm_tracker.adapters.detection.step_search import Trial, search_steps, step_grid
+from ebm_tracker.adapters.detection.steps import METHODS, ConfidenceStep
+from ebm_tracker.adapters.regression.fitting import seeded
+from ebm_tracker.adapters.regression.study_progress import Progress, open_progress, work_off
+from ebm_tracker.adapters.run_folder import train_or_load
+from ebm_tracker.files import write_text_atomic
+from ebm_tracker.training.display import Silence
+from ebm_tracker.training.loop import LoopSettings
+from ebm_tracker.training.processes import Processes
+
+DIRECT = "direct"
+"""The detector as it is; of it there is one run."""
+HEADS: Mapping[str, type[BoxHead]] = {"gaussian": GaussianBoxHead, "laplace": LaplaceBoxHead}
+TRAINED = (*HEADS, *METHODS)
+"""Names of the variants that learn something, in the order of the paper's table."""
+MATCHED = "matched IoU"
+"""Mean overlap, in percent, of detections with the objects they were matched to, as a figure beside COCO's."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DetectionData:
+    """What a study learns from and is measured on.
+
+    Attributes:
+        train: images to learn from (``training=True``).
+        test: images to detect in.
+        detector: makes the frozen base; picklable for several workers.
+        fingerprint: what decides images and detector, by name.
+        val: images to search the step lengths on; None where none are searched.
+        kept: folder for the features of the training images; None: every image is read each time it is drawn, which
+            takes no room.
+    """
+
+    train: DetectionImages
+    test: DetectionImages
+    detector: Callable[[], FrozenDetector]
+    fingerprint: Mapping[str, Any]
+    val: DetectionImages | None = None
+    kept: Path | None = None
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """One study.
+
+    Attributes:
+        head_loop, iou_loop, nll_loop: schedules of the Gaussian and Laplace heads, of the two IoU-Nets, and of ours;
+            their own ``seed`` is replaced by the run's.
+        methods: some of TRAINED.
+        runs: trainings of everything; number r draws from seed ``seed`` + r.
+        samples: candidates for each object.
+        refine: step lengths of the energy methods, by name.
+        search_images: validation images on which each training's step lengths are searched; 0: ``refine`` as it is.
+        factors, ratios: of that search, see ``step_grid``.
+    """
+
+    head_loop: LoopSettings
+    iou_loop: LoopSettings
+    nll_loop: LoopSettings
+    methods: tuple[str, ...] = TRAINED
+    runs: int = 1
+    seed: int = 0
+    samples: int = 128
+    refine: Mapping[str, RefineSettings] = field(
+        default_factory=lambda: {"iou_net": IOU_NET, "iou_net_star": IOU_NET_STAR, "ours": OURS}
+    )
+    search_images: int = 0
+    factors: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    ratios: tuple[float, ...] = (4.0,)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in TRAINED]
+        if unknown:
+            raise ValueError(f"methods must be some of {', '.join(TRAINED)} (got {', '.join(unknown)})")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must name each once (got {', '.join(self.methods)})")
+        unset = [name for name in self.methods if name in METHODS and name not in self.refine]
+        if unset:
+            raise ValueError(
+                f"refine must have settings of {', '.join(unset)} (got {', '.join(self.refine) or 'none'})"
+            )
+        if self.runs < 1 or self.search_images < 0:
+            raise ValueError(
+                f"runs must be at least 1 and search_images at least 0 (got {self.runs} and {self.search_images})"
+            )
+
+    def loop_of(self, name: str, run: int) -> LoopSettings:
+        """The schedule of one training."""
+        chosen = self.head_loop if name in HEADS else self.nll_loop if name == "ours" else self.iou_loop
+        return replace(chosen, seed=self.seed + run)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one training: ``figures`` of ``score_detections`` and MATCHED, in percent; ``matches``: how many detections
+    were matched; ``refine``: the settings that its boxes were refined with, None where they were not."""
+
+    figures: Mapping[str, float]
+    matches: int
+    refine: RefineSettings | None = None
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """``scores``: of every run, by name; of DIRECT one."""
+
+    scores: Mapping[str, tuple[Scores, ...]]
+
+    def values(self, name: str, figure: str) -> Floats:
+        """(R,), in percent."""
+        return np.array([scores.figures[figure] for scores in self.scores[name]])
+
+    def gains(self, name: str, over: str, figure: str) -> Floats:
+        """(R,): differences within each run; DIRECT is the same for all."""
+        return np.asarray(self.values(name, figure) - self.values(over, figure))
+
+
+class DetectionStudy:
+    """Trains R times each variant on ``data`` in ``folder``, detects with it and scores what it found.
+
+    ``workers``: trainings side by side, each in a process with one thread (the CPU only). ``processes``: those of one
+    training, as torchrun starts them; the first one detects alone. ``quiet``: shows nothing.
+    """
+
+    def __init__(
+        self,
+        data: DetectionData,
+        settings: DetectionSettings,
+        folder: Path,
+        *,
+        device: torch.device = torch.device("cpu"),  # noqa: B008  # cannot change
+        workers: int = 1,
+        processes: Processes | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.processes = processes or Processes()
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1 (got {workers})")
+        if workers > 1 and (device.type != "cpu" or self.processes.count > 1):
+            raise ValueError(f"workers must be 1 on a device other than the CPU and under torchrun (got {workers})")
+        if settings.search_images and data.val is None:
+            raise ValueError("data must have val where step lengths are searched")
+        self.data, self.settings, self.folder = data, settings, folder
+        self.device, self.workers, self.quiet = self.processes.device(device), workers, quiet
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what every process loads for itself."""
+        return {name: value for name, value in vars(self).items() if name not in ("detector", "kept")}
+
+    @cached_property
+    def detector(self) -> FrozenDetector:
+        """The frozen base."""
+        return self.data.detector().to(self.device)
+
+    @cached_property
+    def kept(self) -> KeptFeatures | None:
+        """Features of the training images, made where they are missing."""
+        if self.data.kept is None:
+            return None
+        return KeptFeatures(
+            self.data.train, self.detector, self.data.kept, facts=self.data.fingerprint, quiet=self.quiet
+        )
+
+    @property
+    def jobs(self) -> list[tuple[int, str]]:
+        """Run and name of all trainings, the detector itself first."""
+        return [(0, DIRECT), *((run, name) for run in range(self.settings.runs) for name in self.settings.methods)]
+
+    def run(self) -> DetectionResult | None:
+        """Trains, detects and scores what is missing; None in all processes but the first. Ctrl-C stops after the step
+        or image under way. Raises ValueError when the folder was begun with other settings."""
+        self.processes.from_first(self._prepare)
+        if self.processes.count > 1:
+            for run, name in self.jobs[1:]:
+                self.fit(run, name)
+            if not self.processes.is_first:
+                return None
+            self.processes = Processes()  # the others are gone
+        with open_progress(sum(self.units(name) for _, name in self.jobs), quiet=self.quiet) as progress:
+            if self.workers == 1:
+                for run, name in self.jobs:
+                    self.train(run, name, progress.part(f"run {run + 1}, {name}"))
+            else:
+                work_off(self, self.jobs, self.workers, progress)
+        return self.result()
+
+    def _prepare(self) -> None:
+        """The detector and the kept features are made once, before processes share them."""
+        _ = self.detector, self.kept
+
+    def result(self) -> DetectionResult:
+        """What the files of a finished study say."""
+        names = (DIRECT, *self.settings.methods)
+        return DetectionResult(
+            {name: tuple(self.train(run, name) for run, own in self.jobs if own == name) for name in names}
+        )
+
+    def units(self, name: str) -> int:
+        """Steps of a training and images of what follows, for the progress."""
+        images = len(self.data.test) + self._searched(name)
+        return images if name == DIRECT else images + self.settings.loop_of(name, 0).steps
+
+    def train(self, run: int, name: str, progress: Progress | None = None) -> Scores:
+        """Trains, searches the step lengths, detects and scores, as far as that is missing."""
+        part = Progress() if progress is None else progress
+        path = self.folder_of(run, name) / "scores.json"
+        decides = self._decides(run, name)
+        stored = _stored(path)
+        if stored.get("settings") != decides:
+            stored = {"settings": decides, **self._score(run, name, part)}
+            write_text_atomic(path, json.dumps(stored, indent=1) + "\n")
+        part.finish(self.units(name))
+        return Scores(stored["figures"], stored["matches"], _settings_of(stored["refine"]))
+
+    def folder_of(self, run: int, name: str) -> Path:
+        """Of one training."""
+        return self.folder / f"run-{run}" / name
+
+    # One training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, run: int, name: str, progress: Progress | None = None) -> nn.Module:
+        """The trained head or branch of a run: trained, gone on with, or loaded."""
+        loop = self.settings.loop_of(name, run)
+        # Every training its own first weights: a pair that starts alike would err alike.
+        with seeded(1000 * loop.seed + TRAINED.index(name)):
+            step = self._step(name)
+        length = loop.steps * loop.batch_size
+        dataset: Dataset[Any]
+        if self.kept is None:
+            dataset = TrainingImages(self.data.train, length, loop.seed)
+        else:
+            dataset = (RegionViews if name in HEADS else MapViews)(self.kept, length, loop.seed)
+        train_or_load(
+            step,
+            step.trained,
+            dataset,
+            loop,
+            self.folder_of(run, name),
+            fingerprint=self._trained_by(name),
+            display=Silence() if progress is None and self.quiet else progress,
+            device=self.device,
+            processes=self.processes,
+        )
+        return step.trained
+
+    def _step(self, name: str) -> HeadStep | ConfidenceStep:
+        detector = self.detector
+        if name in HEADS:
+            head = HEADS[name](detector.feature_size, detector.classes)
+            return HeadStep(head, detector if self.kept is None else None)
+        loss, scheme = METHODS[name](self.settings.samples)
+        branch = ConfidenceBranch.of_detector(detector)
+        if self.kept is None:
+            return ConfidenceStep(branch, detector, loss=loss, scheme=scheme)
+        return ConfidenceStep(branch, loss=loss, scheme=scheme, pyramid_of=self.kept.pyramid)  # type: ignore[arg-type]
+
+    def _trained_by(self, name: str) -> dict[str, Any]:
+        facts: dict[str, Any] = {"data": dict(self.data.fingerprint), "kept": self.data.kept is not None}
+        return facts if name in HEADS else facts | {"samples": self.settings.samples}
+
+    def _decides(self, run: int, name: str) -> dict[str, Any]:
+        """What decides the scores of a training."""
+        facts: dict[str, Any] = {"data": dict(self.data.fingerprint), "test": len(self.data.test)}
+        if name != DIRECT:
+            facts |= {"trained": self._trained_by(name), "loop": self.settings.loop_of(name, run).deciding()}
+        if name in METHODS:
+            facts |= {"refine": _plain(self.settings.refine[name]), "searched": self._search_facts(name)}
+        return dict(json.loads(json.dumps(facts)))
+
+    # Step lengths ----------------------------------------------------------------------------------------------------
+
+    def search(self, run: int, name: str, progress: Progress | None = None, done: int = 0) -> list[Trial]:
+        """Every step length of the grid, with its AP on the validation images, best first; kept in ``steps.json``."""
+        path = self.folder_of(run, name) / "steps.json"
+        decides = self._decides(run, name)
+        stored = _stored(path)
+        if stored.get("settings") != decides:
+            trials = self._search(run, name, Progress() if progress is None else progress, done)
+            listed = [{"refine": _plain(trial.settings), "score": trial.score} for trial in trials]
+            stored = {"settings": decides, "trials": listed}
+            write_text_atomic(path, json.dumps(stored, indent=1) + "\n")
+        found = [(_settings_of(trial["refine"]), float(trial["score"])) for trial in stored["trials"]]
+        return [Trial(settings, score) for settings, score in found if settings is not None]
+
+    def _search(self, run: int, name: str, progress: Progress, done: int) -> list[Trial]:
+        assert self.data.val is not None
+        settings, detector = self.settings, self.detector
+        val = self.data.val.part(range(self._searched(name)))
+        model = EnergyDetector(detector, self._branch(run, name), settings.refine[name])
+
+        def score(found: list[Detections]) -> float:
+            results = [
+                result
+                for image, few in zip(val.images, found, strict=True)
+                for result in results_of(image.image_id, few, val.classes)
+            ]
+            return score_detections(val.file, results, [image.image_id for image in val.images]).figures["AP"]
+
+        return search_steps(
+            model,
+            (detector.pyramid([val.tensor(index)]) for index in range(len(val))),
+            step_grid(settings.refine[name], settings.factors, settings.ratios),
+            score,
+            on_image=lambda number: progress.finish(done + number + 1),
+        )
+
+    def searches(self, name: str) -> bool:
+        """Whether the step lengths of this variant are searched."""
+        return self._searched(name) > 0
+
+    def _searched(self, name: str) -> int:
+        """Validation images of its search."""
+        val = self.data.val
+        return min(self.settings.search_images, len(val)) if name in METHODS and val is not None else 0
+
+    def _search_facts(self, name: str) -> dict[str, Any]:
+        settings = self.settings
+        return {"images": self._searched(name), "factors": settings.factors, "ratios": settings.ratios}
+
+    # Detections ------------------------------------------------------------------------------------------------------
+
+    def model(self, run: int, name: str) -> Callable[[Pyramid], list[Detections]]:
+        """Detects with a trained variant: features -> detections of each image, in image pixels."""
+        detector = self.detector
+        if name in METHODS:
+            return EnergyDetector(detector, self._branch(run, name), self.refine_settings(run, name)).detect_in
+        if name == DIRECT:
+            return lambda pyramid: _with_head(detector, None, pyramid)
+        head = self.fit(run, name)
+        assert isinstance(head, BoxHead)
+        return lambda pyramid: _with_head(detector, head, pyramid)
+
+    def refine_settings(self, run: int, name: str) -> RefineSettings:
+        """Of an energy method: those of the settings, or the best ones of the search."""
+        if not self._searched(name):
+            return self.settings.refine[name]
+        return self.search(run, name)[0].settings
+
+    def detections(self, run: int, name: str) -> list[Result]:
+        """What it found in the test images, in COCO's format."""
+        return read_results(self.folder_of(run, name) / "detections.json")
+
+    def _branch(self, run: int, name: str) -> ConfidenceBranch:
+        branch = self.fit(run, name)
+        assert isinstance(branch, ConfidenceBranch)
+        return branch
+
+    def _score(self, run: int, name: str, progress: Progress) -> dict[str, Any]:
+        done = 0
+        if name != DIRECT:
+            self.fit(run, name, progress)
+            done = self.settings.loop_of(name, run).steps
+            progress.finish(done)
+        refine = None
+        if name in METHODS:
+            if self._searched(name):
+                self.search(run, name, progress, done)
+                done += self._searched(name)
+            refine = _plain(self.refine_settings(run, name))
+        test, detect = self.data.test, self.model(run, name)
+        results: list[Result] = []
+        overlaps = []
+        for index, (image, pyramid) in enumerate(zip(test.images, self._pyramids(test), strict=True)):
+            found = _to_cpu(detect(pyramid)[0])
+            results += results_of(image.image_id, found, test.classes)
+            overlaps.append(matched_ious(test.objects[index], found))
+            progress.finish(done + index + 1)
+        path = self.folder_of(run, name) / "detections.json"
+        path.parent.mkdir(parents=True, exist_ok=True)  # of DIRECT no training makes it
+        write_results(path, results)
+        matched = torch.cat(overlaps)
+        figures: dict[str, float] = {}
+        if test.file.annotations:
+            scored = score_detections(test.file, read_results(path), [image.image_id for image in test.images])
+            mean = 100 * float(matched.mean()) if len(matched) else float("nan")
+            figures = {**scored.figures, MATCHED: mean}
+        return {"figures": figures, "matches": len(matched), "refine": refine}
+
+    def _pyramids(self, images: DetectionImages) -> Iterator[Pyramid]:
+        for index in range(len(images)):
+            yield self.detector.pyramid([images.tensor(index)])
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """What the file says; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise DetectionDataError(f"{path.absolute()} is damaged ({error}); remove it") from error
+
+
+def _with_head(detector: FrozenDetector, head: BoxHead | None, pyramid: Pyramid) -> list[Detections]:
+    """The detector's own suppression, with its own boxes or those of another head."""
+    found = []
+    with torch.no_grad():
+        for index, regions in enumerate(detector.regions(pyramid)):
+            offsets = None if head is None else head.offsets(regions.features)
+            few = detector.suppress(detector.decode(regions, pyramid.input_sizes[index], offsets))
+            found.append(Detections(pyramid.to_image(few.boxes_xyxy, index), few.scores, few.labels))
+    return found
+
+
+def _to_cpu(found: Detections) -> Detections:
+    return Detections(found.boxes_xyxy.cpu(), found.scores.cpu(), found.labels.cpu())
+
+
+def _plain(settings: RefineSettings) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Enum) else value for name, value in asdict(settings).items()}
+
+
+def _settings_of(plain: Mapping[str, Any] | None) -> RefineSettings | None:
+    return None if plain is None else RefineSettings(**{**plain, "coordinates": Coordinates(plain["coordinates"])})

@@ -1,0 +1,80 @@
+"""One training in one folder: made, gone on with, or only loaded when it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from ebm_tracker.training.checkpoint import (
+    BEST,
+    LAST,
+    flat_settings,
+    load_state,
+    load_trained,
+    require_same_settings,
+    save_state,
+)
+from ebm_tracker.training.display import Display
+from ebm_tracker.training.loop import Evaluation, LoopSettings, Training
+from ebm_tracker.training.processes import Processes
+
+FINAL = "final.pt"
+"""The weights of a finished run, without the optimizer's state: a third of the size."""
+
+
+def train_or_load(
+    step: nn.Module,
+    trained: nn.Module,
+    dataset: Dataset[Any],
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    fingerprint: Mapping[str, Any],
+    display: Display | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008  # cannot change
+    processes: Processes | None = None,
+    evaluate: Evaluation | None = None,
+) -> None:
+    """Trains ``step`` in ``folder`` or goes on with what was begun there; then ``trained`` has the final weights: the
+    average where there is one, or the best ones when ``settings.best`` names a value of ``evaluate``. ``step`` is on
+    ``device`` then, in eval mode. A finished run is only loaded.
+
+    ``fingerprint``: what decides the result besides ``settings``; a folder that was begun with another one raises
+    ValueError naming the differences.
+    """
+    final, processes = folder / FINAL, processes or Processes()
+    if not processes.from_first(final.is_file):
+        training = Training(
+            step,
+            dataset,
+            settings,
+            folder,
+            trained=trained,
+            evaluate=evaluate,
+            fingerprint=fingerprint,
+            device=device,
+            processes=processes,
+            resume=True,
+            display=display,
+        )
+        training.run()
+        processes.from_first(lambda: _finish(folder, BEST if settings.best else LAST))
+    expected = flat_settings(fingerprint) | flat_settings(settings.deciding(), "loop.")
+    require_same_settings(final, load_state(final)["settings"], expected)
+    load_trained(final, trained)
+    step.to(processes.device(device)).eval()
+
+
+def _finish(folder: Path, source: str) -> None:
+    """Keeps the weights and the settings of a finished run."""
+    state = load_state(folder / source)
+    weights = state["average"] or state["module"]
+    kept = {"module": weights, "average": None, "steps": state["steps"], "settings": state["settings"]}
+    save_state(folder / FINAL, kept)
+    for name in (BEST, LAST):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""A user's own branch: trained, gone on with, loaded, and the refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ebm_tracker.adapters.detection import EnergyDetector, fit_branch, load_branch, open_detection_images
+from ebm_tracker.errors import WeightsError
+from ebm_tracker.training.display import Silence
+from ebm_tracker.training.loop import LoopSettings
+from tests.adapters.detection.conftest import document, write_set
+from tests.adapters.detection.tiny_detector import image, tiny_detector
+
+LOOP = LoopSettings(steps=3, batch_size=2, learning_rate=1e-2, workers=0, tensorboard=False)
+NAMES = {2: "cat", 7: "dog", 8: "cow"}  # the tiny detector has three classes
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    boxes = [(1, 2, (10, 8, 30, 20)), (1, 7, (40, 30, 20, 20)), (2, 8, (5, 5, 40, 30))]
+    return write_set(tmp_path / "set", "train", document({1: (80, 60), 2: (80, 60)}, boxes, NAMES))
+
+
+def test_a_branch_is_trained_and_loaded(root: Path, tmp_path: Path) -> None:
+    detector, images = tiny_detector(), open_detection_images(root, "train", training=True)
+    folder = tmp_path / "branch"
+    branch = fit_branch(detector, images, folder, loop=LOOP, samples=8, display=Silence())
+    first = {name: value.clone() for name, value in branch.state_dict().items()}
+    again = fit_branch(detector, images, folder, loop=LOOP, samples=8, display=Silence())
+    loaded = load_branch(detector, folder)
+    for other in (again, loaded):
+        assert all(torch.equal(value, first[name]) for name, value in other.state_dict().items())
+    assert not loaded.training
+    fresh = fit_branch(detector, images, tmp_path / "longer", loop=replace(LOOP, steps=6), samples=8, display=Silence())
+    assert not torch.equal(fresh.readout.weight, first["readout.weight"])
+    assert len(EnergyDetector(detector, loaded).detect([image()])) == 1
+
+
+def test_a_run_that_was_stopped_ends_alike(root: Path, tmp_path: Path) -> None:
+    detector, images = tiny_detector(), open_detection_images(root, "train", training=True)
+    whole = fit_branch(detector, images, tmp_path / "whole", loop=LOOP, samples=8, display=Silence())
+
+    class Stopping(Silence):
+        def show(self, steps: int, loss: float, data_s: float, step_s: float) -> None:
+            if steps == 2:
+                raise KeyboardInterrupt
+
+    part = tmp_path / "part"
+    with pytest.raises(KeyboardInterrupt):
+        fit_branch(detector, images, part, loop=LOOP, samples=8, display=Stopping())
+    with pytest.raises(WeightsError, match="holds no finished training: final.pt is missing"):
+        load_branch(detector, part)
+    resumed = fit_branch(detector, images, part, loop=LOOP, samples=8, display=Silence())
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_refusals(root: Path, tmp_path: Path) -> None:
+    detector, images = tiny_detector(), open_detection_images(root, "train", training=True)
+    with pytest.raises(ValueError, match=r"method must be one of iou_net, iou_net_star, ours \(got 'gaussian'\)"):
+        fit_branch(detector, images, tmp_path / "a", method="gaussian")
+    fit_branch(detector, images, tmp_path / "a", loop=LOOP, samples=8, display=Silence())
+    with pytest.raises(ValueError, match="samples 8 "):
+        fit_branch(detector, images, tmp_path / "a", loop=LOOP, samples=9, display=Silence())
+    two = write_set(tmp_path / "two", "train", document({1: (80, 60)}, [(1, 2, (10, 8, 30, 20))]))
+    with pytest.raises(ValueError, match="the detector must have 3 classes"):
+        fit_branch(detector, open_detection_images(two, "train", training=True), tmp_path / "b")
+    with pytest.raises(WeightsError, match="is no readable checkpoint"):
+        (tmp_path / "c").mkdir()
+        (tmp_path / "c" / "final.pt").write_bytes(b"nothing")
+        load_branch(detector, tmp_path / "c")
