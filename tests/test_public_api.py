@@ -30,6 +30,7 @@ PUBLIC = {
         "ConfidenceBranch",
         "ConfidenceStep",
         "Coordinates",
+        "DetectionDataError",
         "DetectionImages",
         "Detections",
         "DetectorStep",

@@ -12,6 +12,7 @@ maskrcnn-benchmark (37.2 on test-dev). What is printed beside ours is Table 1. W
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,25 +20,44 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from rich.console import Console
 
+from ebm_tracker.adapters.counting import open_counter
 from ebm_tracker.adapters.detection.base import FrozenDetector
 from ebm_tracker.adapters.detection.collage import ComposeSettings
+from ebm_tracker.adapters.detection.comparison import found_shares, objects_shown
 from ebm_tracker.adapters.detection.compose import compose_set
+from ebm_tracker.adapters.detection.coverage import LEVEL, EdgeCoverage, measure_coverage, spread
 from ebm_tracker.adapters.detection.data import DetectionImages, open_detection_images
+from ebm_tracker.adapters.detection.figure import before_and_after, scores_and_coverage
 from ebm_tracker.adapters.detection.load import load_detector
 from ebm_tracker.adapters.detection.small import SmallSettings
 from ebm_tracker.adapters.detection.small_base import SmallBase
-from ebm_tracker.adapters.detection.study import DetectionData, DetectionResult, DetectionSettings, DetectionStudy
+from ebm_tracker.adapters.detection.steps import METHODS
+from ebm_tracker.adapters.detection.study import (
+    DIRECT,
+    MATCHED,
+    DetectionData,
+    DetectionResult,
+    DetectionSettings,
+    DetectionStudy,
+)
 from ebm_tracker.build import WEIGHTS_FOLDER
-from ebm_tracker.evaluation.detection import MethodScores, detection_table, gain_table
+from ebm_tracker.evaluation.detection import OURS, MethodScores, detection_table, gain_table
 from ebm_tracker.evaluation.regression import over_runs
-from ebm_tracker.evaluation.report.tables import Column, Row, Table, mark_best
+from ebm_tracker.evaluation.report.tables import Column, Figure, Row, Table, mark_best
+from ebm_tracker.files import write_text_atomic
 from ebm_tracker.models.checkpoint import sha256_of
 from ebm_tracker.training.loop import LoopSettings
 
-SHOWN = ("AP", "AP50", "AP75", "matched IoU")
+SHOWN = ("AP", "AP50", "AP75", MATCHED)
 """Figures of the tables."""
+LEVELS = (0.5, 0.9, 0.95)
+"""Of the intervals in the table of the coverage."""
+OBJECTS = 8
+"""Whose boxes are drawn."""
 
 
 @dataclass(frozen=True)
@@ -213,17 +233,86 @@ def _trained_base(base: SmallBase, images: DetectionImages) -> FrozenDetector:
     return base.train(images)
 
 
-def tables(result: DetectionResult, title: str, remarks: Sequence[str]) -> tuple[Table, ...]:
-    """Ours beside the paper's; and how far ours is above each of the others, where it is among them."""
+def tables(
+    recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy, result: DetectionResult, remarks: Sequence[str]
+) -> tuple[Table, ...]:
+    """Ours beside the paper's; how far ours is above each of the others; and how often its density holds the truth.
+
+    The last two where ours is among the variants."""
     methods = [
         MethodScores(name, {figure: result.values(name, figure) for figure in SHOWN}) for name in result.scores
     ]
+    where = "small scale" if isinstance(recipe, SmallRecipe) else f"{recipe.detector}"
     chosen = [_steps_sentence(name, result) for name in result.scores]
-    made = detection_table(title, methods, notes=(*remarks, *(sentence for sentence in chosen if sentence)))
-    if "ours" not in result.scores or len(methods) < 2:
-        return (made,)
-    notes = ("Differences in points, within each training; the frozen detector is the same for all.",)
-    return made, gain_table("How far ours is above", methods, notes=notes)
+    notes = (*remarks, *(sentence for sentence in chosen if sentence))
+    made = [detection_table(f"Detection, {where}: percent", methods, notes=notes)]
+    if OURS in result.scores:
+        said = ("Differences in points, within each training; the frozen detector is the same for all.",)
+        made.append(gain_table("How far ours is above", methods, notes=said))
+        found = coverage(recipe, study)
+        if found is not None:
+            made.append(_coverage_table(found))
+    return tuple(made)
+
+
+def draw(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy, out: Path) -> list[Path]:
+    """``detection``: what each variant found, and the coverage; ``boxes``: before and after; each .png and .pdf."""
+    test, names = study.data.test, (DIRECT, *study.settings.methods)
+    found = {
+        name: np.stack([found_shares(test, study.detections(run, name)) for run, own in study.jobs if own == name])
+        for name in names
+    }
+    edges = coverage(recipe, study) if OURS in names else None
+    pictures = {"detection": scores_and_coverage(found, None if edges is None else edges.pit.numpy())}
+    refined = [name for name in names if name in METHODS]
+    if refined:
+        best = OURS if OURS in refined else refined[-1]
+        shown = objects_shown(test, study.detections(0, DIRECT), study.detections(0, best), OBJECTS)
+        if shown:
+            pictures["boxes"] = before_and_after(shown)
+    return [path for name, picture in pictures.items() for path in picture.write(out / name)]
+
+
+def coverage(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy) -> EdgeCoverage | None:
+    """Of ours in the first run, kept beside its detections; None where none is wanted, or nothing was found."""
+    count = min(recipe.coverage, sum(len(objects.labels) for objects in study.data.test.objects))
+    if not count:
+        return None
+    path = study.folder_of(0, OURS) / "coverage.json"
+    scores = json.loads((path.parent / "scores.json").read_text(encoding="utf-8"))["settings"]
+    decides = {"scores": scores, "count": count}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if stored.get("settings") != decides:
+        generator = torch.Generator(study.device).manual_seed(study.settings.seed)
+        total = len(spread(study.data.test, count))
+        with open_counter("densities, images", total, Console(quiet=study.quiet)) as show:
+            made = measure_coverage(
+                study.energy_detector(0, OURS),
+                study.data.test,
+                count,
+                generator=generator,
+                on_image=lambda number: show(number + 1),
+            )
+        stored = {"settings": decides, "columns": {key: value.tolist() for key, value in vars(made).items()}}
+        write_text_atomic(path, json.dumps(stored) + "\n")
+    found = EdgeCoverage(**{key: torch.tensor(values) for key, values in stored["columns"].items()})
+    return found if len(found) else None
+
+
+def _coverage_table(found: EdgeCoverage) -> Table:
+    rows = []
+    for level in LEVELS:
+        error = found.coverage_error(level)
+        inside = Figure(100 * found.coverage(level), None if np.isnan(error) else 100 * error)
+        rows.append(Row((f"{level:.0%}", inside)))
+    widths = found.widths.median()
+    notes = (
+        f"Central intervals of each edge from p(y | x) around {len(found)} detections of the first training that were "
+        "matched with an object (IoU of at least 0.5), chosen by lot; ± is a standard error, a box counting as one.",
+        f"Median width of the {LEVEL:.0%} intervals: {100 * float(widths):.1f} % of the box's side.",
+    )
+    columns = (Column("Interval"), Column("True edges inside [%]", 1))
+    return Table("How often the density of ours holds the true edges", columns, tuple(rows), notes)
 
 
 def _steps_sentence(name: str, result: DetectionResult) -> str:

@@ -45,7 +45,8 @@ def train_or_load(
     ``device`` then, in eval mode. A finished run is only loaded.
 
     ``fingerprint``: what decides the result besides ``settings``; a folder that was begun with another one raises
-    ValueError naming the differences.
+    ValueError naming the differences. So does a finished run of another number of steps; one that is not finished goes
+    on to as many as ``settings`` say now, if it has not made more.
     """
     final, processes = folder / FINAL, processes or Processes()
     if not processes.from_first(final.is_file):
@@ -62,19 +63,25 @@ def train_or_load(
             resume=True,
             display=display,
         )
-        training.run()
-        processes.from_first(lambda: _finish(folder, BEST if settings.best else LAST))
+        steps = training.run()
+        if steps > settings.steps:
+            raise ValueError(
+                f"{folder.absolute()} has made {steps} steps; steps must be as many or more (got {settings.steps})"
+            )
+        processes.from_first(lambda: _finish(folder, BEST if settings.best else LAST, steps))
     expected = flat_settings(fingerprint) | flat_settings(settings.deciding(), "loop.")
-    require_same_settings(final, load_state(final)["settings"], expected)
+    # A run may go on to more steps until it is finished: then their number decides its weights, too.
+    state, length = load_state(final), {"loop.steps": repr(settings.steps)}
+    require_same_settings(final, state["settings"] | {"loop.steps": repr(state["steps"])}, expected | length)
     load_trained(final, trained)
     step.to(processes.device(device)).eval()
 
 
-def _finish(folder: Path, source: str) -> None:
-    """Keeps the weights and the settings of a finished run."""
+def _finish(folder: Path, source: str, steps: int) -> None:
+    """Keeps the weights and the settings of a finished run, and how many steps it made (the best ones had fewer)."""
     state = load_state(folder / source)
     weights = state["average"] or state["module"]
-    kept = {"module": weights, "average": None, "steps": state["steps"], "settings": state["settings"]}
+    kept = {"module": weights, "average": None, "steps": steps, "settings": state["settings"]}
     save_state(folder / FINAL, kept)
     for name in (BEST, LAST):
         (folder / name).unlink(missing_ok=True)

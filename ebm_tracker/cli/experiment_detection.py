@@ -192,7 +192,7 @@ def _report(
         print_table(console, table)
     written = list(write_tables(out, tables))
     if plots_available():
-        written += detection.draw(recipe, study, result, out)
+        written += detection.draw(recipe, study, out)
     else:
         say(console, f"no figures: {MISSING}")
     say(console, "written: " + ", ".join(map(str, written)))

@@ -159,6 +159,30 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path, stop: int | None) 
     run(Noisy(), tmp_path, replace(SETTINGS, checkpoint_every=2))  # does not touch the result
 
 
+@pytest.mark.parametrize("best", ["", "score"])
+def test_a_finished_run_of_another_length_is_refused(tmp_path: Path, best: str) -> None:
+    settings = replace(SETTINGS, evaluate_every=4, best=best)
+    seen: list[int] = []
+
+    def evaluate() -> dict[str, float]:
+        seen.append(0)
+        return {"score": -float(len(seen))}  # the first is the best
+
+    run(Noisy(), tmp_path, settings, evaluate=evaluate)
+    for steps in (4, 8, 11):
+        with pytest.raises(ValueError, match=rf"loop.steps 12 \(now {steps}\)"):
+            run(Noisy(), tmp_path, replace(settings, steps=steps), evaluate=evaluate)
+    run(Noisy(), tmp_path, settings, evaluate=evaluate)
+
+
+def test_a_begun_run_may_become_longer_but_not_shorter_than_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(Noisy(), tmp_path / "parts", replace(SETTINGS, steps=8), display=StopAt(6))
+    with pytest.raises(ValueError, match=r"parts has made 6 steps; steps must be as many or more \(got 5\)"):
+        run(Noisy(), tmp_path / "parts", replace(SETTINGS, steps=5))
+    assert same(run(Noisy(), tmp_path / "parts"), run(Noisy(), tmp_path / "whole"))
+
+
 def test_a_damaged_file_is_no_finished_run(tmp_path: Path) -> None:
     run(Noisy(), tmp_path)
     content = (tmp_path / FINAL).read_bytes()

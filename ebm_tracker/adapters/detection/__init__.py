@@ -3,12 +3,14 @@
     from ebm_tracker.adapters.detection import EnergyDetector, FrozenDetector, fit_branch, open_detection_images, refine
 
     detector = FrozenDetector(model)                    # yours, or load_detector("fasterrcnn_resnet50_fpn")
-    branch = fit_branch(detector, open_detection_images(root, "train2017", training=True), Path("runs/branch"))
+    images = open_detection_images(root, "train2017", training=True, outputs=detector.classes)
+    branch = fit_branch(detector, images, Path("runs/branch"))
     better = EnergyDetector(detector, branch)
     found = better.detect(images)                       # guided suppression, then refinement
     found = refine(better, images, model(images))       # or only better boxes for detections at hand
 """
 
+from ebm_tracker.adapters.detection.annotations import DetectionDataError
 from ebm_tracker.adapters.detection.base import Detections, FrozenDetector, Pyramid, Regions
 from ebm_tracker.adapters.detection.branch import ConfidenceBranch, ImageEnergy
 from ebm_tracker.adapters.detection.candidates import MixtureBoxes, UniformIouBoxes
@@ -44,6 +46,7 @@ __all__ = [
     "ConfidenceBranch",
     "ConfidenceStep",
     "Coordinates",
+    "DetectionDataError",
     "DetectionImages",
     "Detections",
     "DetectorStep",

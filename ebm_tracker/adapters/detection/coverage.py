@@ -20,6 +20,8 @@ from ebm_tracker.adapters.regression.density import check_level
 
 LEVEL = 0.9
 """Of the intervals whose widths are kept."""
+ROUGH = 50
+"""Effective draws below which a density's intervals are rough."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class EdgeCoverage:
         truth_xyxy: (N, 4) image pixels.
         refined_xyxy: (N, 4) image pixels, the detections around which the densities were drawn.
         widths: (N, 4) of the central intervals of level LEVEL, relative to the refined box's own width and height.
-        effective: (N,) how many equal draws each density is worth; below some fifty it is rough.
+        effective: (N,) how many equal draws each density is worth, see ROUGH.
         image_index: (N,) of the images that were given.
     """
 
@@ -64,6 +66,11 @@ class EdgeCoverage:
         """Largest distance of the PIT values' distribution from the even one, all edges together: 0 is best."""
         return pit_distance(self.pit)
 
+    @property
+    def rough(self) -> float:
+        """Share of the boxes whose density is worth fewer than ROUGH equal draws; NaN for no boxes."""
+        return float((self.effective < ROUGH).double().mean())
+
     def _inside(self, level: float) -> Tensor:
         return (2 * (self.pit - 0.5).abs() <= check_level(level)).double()
 
@@ -90,6 +97,7 @@ def measure_coverage(
     count: int = 200,
     *,
     samples: int = 2048,
+    reach: float | None = None,
     generator: torch.Generator | None = None,
     on_image: Callable[[int], None] | None = None,
 ) -> EdgeCoverage:
@@ -97,14 +105,15 @@ def measure_coverage(
 
     At most ``count`` boxes, fewer where images have fewer matches (COCO's, with an overlap of at least 0.5: an object
     that was missed has no density). Which of an image's matches is drawn by lot, not by score or overlap.
-    ``samples``: draws for each box; ``generator``: on the model's device; the same one gives the same numbers.
+    ``samples``: draws for each box; ``reach``: see ``density_around``; ``generator``: on the model's device, the same
+    one gives the same numbers.
     ``on_image(number)`` is called after each of the images of ``spread``, counted from 0.
     For a branch that was trained as a density (our loss).
     Raises FrameReadError for a damaged image, ValueError as ``spread`` does.
     """
     parts = []
     for number, (index, most) in enumerate(spread(images, count).items()):
-        parts.append(_of_image(model, images, index, most, samples, generator))
+        parts.append(_of_image(model, images, index, most, samples, reach, generator))
         if on_image is not None:
             on_image(number)
     return EdgeCoverage(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
@@ -116,6 +125,7 @@ def _of_image(
     index: int,
     most: int,
     samples: int,
+    reach: float | None,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, ...]:
     """The columns of EdgeCoverage for the boxes of one image."""
@@ -131,7 +141,7 @@ def _of_image(
     tops = pyramid.to_input(chosen.boxes_xyxy, 0)
     for row, label in enumerate(chosen.labels.tolist()):
         top = tops[row : row + 1]
-        density = density_around(energy, pyramid, top, label, LEVEL, samples=samples, generator=generator)
+        density = density_around(energy, pyramid, top, label, LEVEL, reach=reach, samples=samples, generator=generator)
         pit[row], effective[row] = density.cdf(truth[row]), density.effective
         widths[row] = density.edges.diff(dim=1)[:, 0].cpu() / sides(refined[row]).repeat(2)
     return pit, truth, refined, widths, effective, torch.full((len(lot),), index)

@@ -94,9 +94,7 @@ def predict_density(
     For a branch that was trained as a density (our loss): IoU-Net's number is no logarithm of one.
     Raises ValueError for a box without an area or finite coordinates, and for a level outside (0, 1).
     """
-    check_level(level)
-    if samples < 2 * ROUNDS:
-        raise ValueError(f"samples must be at least {2 * ROUNDS} (got {samples})")
+    _check(level, samples)
     if box_xyxy.shape != (4,) or not bool(usable(box_xyxy[None])):
         raise ValueError(f"box_xyxy must be four finite corners of a box with an area (got {box_xyxy.tolist()})")
     pyramid = model.detector.pyramid([image])
@@ -117,28 +115,43 @@ def density_around(
     level: float = 0.9,
     *,
     reference_wh: Tensor | None = None,
+    reach: float | None = None,
     samples: int = 2048,
     generator: torch.Generator | None = None,
 ) -> BoxDensity:
     """The same for a box that is refined already: for many boxes of one image, whose features are computed once.
 
     ``energy``: of the one image of ``pyramid``; ``top_xyxy`` (1, 4): the box in input pixels; ``reference_wh`` (1, 2):
-    the size that the first draws' spread is relative to, the box's own where it is None.
+    the size that the first draws' spread is relative to, the box's own where it is None. ``reach``: boxes farther than
+    that from the top, in any of the relative coordinates, have no probability; None: no such limit. Far from every
+    object f was not taught: where it happens to be high there, the draws follow it and few of them count.
     """
+    _check(level, samples)
+    if reach is not None and not reach >= 2 * SIGMAS[0]:
+        raise ValueError(f"reach must be at least {2 * SIGMAS[0]:g}, or no draw may be within it (got {reach})")
     reference = sides(top_xyxy) if reference_wh is None else reference_wh
-    own = torch.tensor([label], device=top_xyxy.device)
+    own, center = torch.tensor([label], device=top_xyxy.device), xyxy_to_relative(top_xyxy, reference)
 
     def f(_: Tensor, y: Tensor) -> Tensor:
         boxes = relative_to_xyxy(y[0], reference)
-        return energy.values(boxes, own.expand(len(boxes)))[None]
+        values = energy.values(boxes, own.expand(len(boxes)))[None]
+        if reach is None:
+            return values
+        return values.masked_fill((y - center).abs().amax(-1) > reach, -torch.inf)
 
-    density = _sampled(f, xyxy_to_relative(top_xyxy, reference), samples, generator)
+    density = _sampled(f, center, samples, generator)
     return BoxDensity(
         pyramid.to_image(relative_to_xyxy(density.samples[0], reference), 0),
         density.weights[0],
         pyramid.to_image(top_xyxy, 0)[0],
         level,
     )
+
+
+def _check(level: float, samples: int) -> None:
+    check_level(level)
+    if samples < 2 * ROUNDS:
+        raise ValueError(f"samples must be at least {2 * ROUNDS} (got {samples})")
 
 
 def _sampled(

@@ -13,7 +13,7 @@ from ebm_tracker.evaluation.report.plots import Picture, open_figure, rendered
 
 Floats = NDArray[np.float64]
 
-MARGIN = 0.4
+MARGIN = 0.3
 """Around the object in its panel, as a share of its longer side."""
 THRESHOLDS: Floats = np.linspace(0.5, 1, 101)
 """Overlaps at which the objects that were found are counted."""
@@ -54,6 +54,12 @@ class ObjectShown:
         """Overlap with the truth before and after."""
         return _iou(self.before_xyxy, self.truth_xyxy), _iou(self.after_xyxy, self.truth_xyxy)
 
+    @property
+    def caption(self) -> str:
+        """Above its panel."""
+        first, then = self.ious
+        return f"IoU {first:.2f} → {then:.2f}"
+
 
 def pick(total: int, count: int) -> list[int]:
     """``count`` of the numbers below ``total``, evenly spaced and away from both ends; all where there are not more."""
@@ -73,7 +79,8 @@ def before_and_after(
         raise ValueError("objects must hold at least one (got none)")
     columns = min(columns, len(objects))
     rows = -(-len(objects) // columns)
-    with open_figure((1.95 * columns, 2.2 * rows + 0.35)) as figure:
+    width = max(1.95 * columns, 3.5)  # the legend's
+    with open_figure((width, 2.14 * rows + 0.32)) as figure:
         plots = figure.subplots(rows, columns, squeeze=False).ravel()
         handles: list[Any] = []
         for plot, shown in zip(plots, objects, strict=False):
@@ -82,7 +89,7 @@ def before_and_after(
             plot.set_axis_off()
         legend = figure.legend(
             handles,
-            ["true box", before, after],
+            [before, after, "true box"],
             loc="outside upper center",
             ncols=3,
             fontsize=9,
@@ -100,17 +107,17 @@ def _panel(plot: Any, shown: ObjectShown) -> list[Any]:
     pixels, extent = _cut(shown.image, x0, y0, side)
     plot.imshow(pixels, extent=extent, interpolation="bicubic")
     handles = [
-        _box(plot, shown.truth_xyxy, color="white", linewidth=1.3, linestyle=(0, (3.5, 2.5))),
-        _box(plot, shown.before_xyxy, color=_BEFORE, linewidth=1.7),
-        _box(plot, shown.after_xyxy, color=_AFTER, linewidth=1.7),
+        _box(plot, shown.before_xyxy, color=_BEFORE, linewidth=1.8),
+        _box(plot, shown.after_xyxy, color=_AFTER, linewidth=1.8),
+        # On top: a box that fits shows through the dashes' gaps.
+        _box(plot, shown.truth_xyxy, color="white", linewidth=1.1, linestyle=(0, (4, 4))),
     ]
     plot.set_xlim(x0, x0 + side)
     plot.set_ylim(y0 + side, y0)
     plot.set_xticks([])
     plot.set_yticks([])
     plot.grid(False)
-    first, then = shown.ious
-    plot.set_title(f"IoU {first:.2f} → {then:.2f}", fontsize=10, weight="normal", color=_INK, pad=4)
+    plot.set_title(shown.caption, fontsize=10, weight="normal", color=_INK, pad=4)
     return handles
 
 
@@ -160,7 +167,7 @@ def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) 
         raise ValueError(f"found must have direct and some of {', '.join(NAMES)} (got {', '.join(found) or 'none'})")
     means = {name: 100 * np.atleast_2d(values).mean(0) for name, values in found.items()}
     count = 2 if pit is None else 3
-    with open_figure((3.3 * count, 3.75)) as figure:
+    with open_figure((3.3 * count, 3.6)) as figure:
         plots = figure.subplots(1, count)
         handles = [plots[0].plot(THRESHOLDS, means[name], **STYLES[name])[0] for name in means]
         for name, values in means.items():
@@ -170,6 +177,8 @@ def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) 
         plots[0].set_title("Found with a given overlap", fontsize=10.5)
         plots[1].set_ylabel("above the detector [points]")
         plots[1].set_title("The same, above Direct", fontsize=10.5)
+        for plot in plots:
+            plot.set_box_aspect(1)
         for plot in plots[:2]:
             plot.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
             plot.set_xlabel("IoU of at least")
@@ -191,8 +200,11 @@ def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) 
 def _coverage(plot: Any, pit: Floats) -> None:
     inside = 2 * np.abs(pit - 0.5)[..., None] <= LEVELS  # (N, 4, L)
     covered = 100 * inside.mean((0, 1))
-    if len(pit) > 1:  # the four edges of one box err together: it counts as one
+    said = f"90 % intervals hold {covered[round(0.9 * (len(LEVELS) - 1))]:.1f} %"
+    if len(pit) > 1:
+        # The four edges of one box err together: it counts as one.
         error = 100 * inside.mean(1).std(0, ddof=1) / np.sqrt(len(pit))
+        said += "\nband: ± 2 standard errors"
         plot.fill_between(100 * LEVELS, covered - 2 * error, covered + 2 * error, color="#c9dff0", linewidth=0)
     plot.plot([0, 100], [0, 100], color=_FAINT, linewidth=1, linestyle=(0, (4, 2)))
     plot.plot(100 * LEVELS, covered, **STYLES["ours"])
@@ -200,7 +212,7 @@ def _coverage(plot: Any, pit: Floats) -> None:
     plot.set_ylim(0, 100)
     plot.set_xticks((0, 25, 50, 75, 100))
     plot.set_yticks((0, 25, 50, 75, 100))
-    plot.set_aspect("equal")
+    plot.text(97, 4, said, ha="right", va="bottom", fontsize=8, color=_FAINT)
     plot.set_title(f"Coverage of Ours, n = {len(pit)} boxes", fontsize=10.5)
     plot.set_xlabel("level of the interval [%]")
     plot.set_ylabel("true edges inside [%]")

@@ -28,7 +28,7 @@ SHORT = LoopSettings(
     checkpoint_every=100,
     tensorboard=False,
 )
-"""A training of an hour or so on a GPU-less machine. The paper's is ``train_settings.detection.FULL``."""
+"""A short training to begin with. The paper's has 60,000 steps of 16 images: ``train_settings.detection.FULL``."""
 
 
 def fit_branch(
@@ -42,8 +42,8 @@ def fit_branch(
     device: torch.device = torch.device("cpu"),  # noqa: B008  # cannot change
     display: Display | None = None,
 ) -> ConfidenceBranch:
-    """Trains the confidence branch on ``images`` (opened with ``training=True``) in ``folder``, goes on with what was
-    begun there, or loads what is finished.
+    """Trains the confidence branch on ``images`` (opened with ``training=True`` and ``outputs=detector.classes``) in
+    ``folder``, goes on with what was begun there, or loads what is finished.
 
     ``method``: "ours" (a density, by maximum likelihood), "iou_net" or "iou_net_star" (the overlap, by regression).
     ``samples``: candidates for each object. ``loop``: its seed draws the first weights, too.
@@ -53,7 +53,11 @@ def fit_branch(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)} (got {method!r})")
-    images.file.classes.fitting(detector.classes)
+    if images.classes.labels != images.file.classes.fitting(detector.classes).labels:
+        raise ValueError(
+            "images must have the detector's labels: open them with outputs=detector.classes "
+            f"(got labels up to {max(images.classes.labels)} for {detector.classes} outputs)"
+        )
     loss, scheme = METHODS[method](samples)
     with seeded(loop.seed):
         branch = ConfidenceBranch.of_detector(detector)

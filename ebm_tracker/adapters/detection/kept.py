@@ -7,6 +7,8 @@ head's features of the proposals and of the true boxes, for the Gaussian and the
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -134,6 +136,7 @@ class KeptFeatures:
             _require_same(path, described)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
+            _require_room(self.folder, planned.values())
             for name, (shape, kind) in planned.items():
                 open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape).flush()
             write_text_atomic(path, json.dumps(described, indent=1) + "\n")
@@ -184,6 +187,16 @@ def _require_same(path: Path, described: Mapping[str, Any]) -> None:
         known = kept if isinstance(kept, dict) else {}
         other = ", ".join(sorted(key for key in {*known, *described} if known.get(key) != described.get(key)))
         raise DetectionDataError(f"{folder} keeps features with another {other}: remove it or choose another --out")
+
+
+def _require_room(folder: Path, planned: Iterable[tuple[tuple[int, ...], Any]]) -> None:
+    """Now: a disk that fills up under a memory map ends the program without a word."""
+    needed = sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in planned)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DetectionDataError(
+            f"{folder.absolute()} must have room for {needed / 1e9:.2f} GB of features (free: {free / 1e9:.2f} GB)"
+        )
 
 
 def _opened(folder: Path, names: Iterable[str], mode: Literal["r", "r+"] = "r") -> dict[str, NDArray[Any]]:

@@ -300,10 +300,14 @@ class DetectionStudy:
         """What decides the scores of a training."""
         facts: dict[str, Any] = {"data": dict(self.data.fingerprint), "test": len(self.data.test)}
         if name != DIRECT:
-            facts |= {"trained": self._trained_by(name), "loop": self.settings.loop_of(name, run).deciding()}
+            facts |= {"trained": self._trained_by(name), "loop": self._loop_facts(name, run)}
         if name in METHODS:
             facts |= {"refine": _plain(self.settings.refine[name]), "searched": self._search_facts(name)}
         return dict(json.loads(json.dumps(facts)))
+
+    def _loop_facts(self, name: str, run: int) -> dict[str, Any]:
+        loop = self.settings.loop_of(name, run)
+        return {**loop.deciding(), "steps": loop.steps}  # which a run may change until it is finished
 
     # Step lengths ----------------------------------------------------------------------------------------------------
 
@@ -361,12 +365,16 @@ class DetectionStudy:
         """Detects with a trained variant: features -> detections of each image, in image pixels."""
         detector = self.detector
         if name in METHODS:
-            return EnergyDetector(detector, self._branch(run, name), self.refine_settings(run, name)).detect_in
+            return self.energy_detector(run, name).detect_in
         if name == DIRECT:
             return lambda pyramid: _with_head(detector, None, pyramid)
         head = self.fit(run, name)
         assert isinstance(head, BoxHead)
         return lambda pyramid: _with_head(detector, head, pyramid)
+
+    def energy_detector(self, run: int, name: str) -> EnergyDetector:
+        """With a trained branch and the step lengths that were chosen for it."""
+        return EnergyDetector(self.detector, self._branch(run, name), self.refine_settings(run, name))
 
     def refine_settings(self, run: int, name: str) -> RefineSettings:
         """Of an energy method: those of the settings, or the best ones of the search."""

@@ -27,7 +27,10 @@ def read_array(name: str, values: Any) -> Tensor:
         raise ValueError(f"{name} must have at least one row (got shape {tuple(found.shape)})")
     broken = (~found.isfinite()).reshape(len(found), -1).any(1).nonzero()
     if len(broken):
-        raise ValueError(f"{name} must be finite ({len(broken)} rows are not, the first is row {int(broken[0])})")
+        which = f"row {int(broken[0])} is not"
+        if len(broken) > 1:
+            which = f"{len(broken)} rows are not, the first is row {int(broken[0])}"
+        raise ValueError(f"{name} must be finite ({which})")
     return found
 
 

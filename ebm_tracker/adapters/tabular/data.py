@@ -169,18 +169,20 @@ def read_csv(path: Path, target: str, group: str | None = None) -> TableData:
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            # The number of the line that a row ends on: empty ones count, as in an editor.
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be a CSV file in UTF-8 ({error})") from error
     if len(lines) < 2:
         raise DataError(f"{path} must have a header and rows (got {len(lines)} lines)")
-    header, rows = lines[0], lines[1:]
+    header, rows = lines[0][1], lines[1:]
     if len(set(header)) < len(header):
         raise DataError(f"{path} must have different names in its header (got {', '.join(header)})")
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if len(row) != len(header):
-            raise DataError(f"row {number} of {path} must have {len(header)} cells as its header (got {len(row)})")
-    return header, rows
+            raise DataError(f"line {number} of {path} must have {len(header)} cells as its header (got {len(row)})")
+    return header, [row for _, row in rows]
 
 
 def _features(table: Mapping[str, Sequence[str]]) -> tuple[dict[str, Array], list[str]]:

@@ -275,5 +275,5 @@ class TabularResult:
             place.append(f"{MODELS[model]} (lower in {wins} of {count} splits)")
         said = ", ".join(f"{kind} {' and '.join(names)}" for kind, names in kinds.items() if names)
         off = 100 * (float(np.mean([one.coverage for one in self.scores["ebm"]])) - level)
-        held = f"holds {abs(off):.1f} points {'more' if off > 0 else 'less'}"
+        held = f"holds {abs(off):.1f} points {'more' if off > 0 else 'less'} than that"
         return f"{self.data.name}: the EBM has {said}; its {level:.0%} interval {held}."

@@ -96,7 +96,7 @@ def test_truths_drawn_from_the_density_have_even_pit_values(honest: EdgeCoverage
 
 
 def test_widths_are_those_of_the_density_relative_to_the_box(honest: EdgeCoverage) -> None:
-    assert honest.effective.min() > 80
+    assert honest.effective.min() > 80 and honest.rough == 0
     # x0 = cx - w / 2 with independent parts: std (0.03^2 + (0.04 / 2)^2)^0.5 of the width.
     across, down = math.hypot(0.03, 0.02), math.hypot(0.02, 0.015)
     expected = 2 * 1.6449 * torch.tensor([across, down, across, down])
@@ -108,6 +108,17 @@ def test_a_density_that_is_too_narrow_covers_too_little(tmp_path: Path) -> None:
     narrow = measure_coverage(Fixed(STD / 2), images, 80, samples=600, generator=seeded())
     # An interval of 1.645 / 2 standard deviations holds 0.589.
     assert narrow.coverage(0.9) == pytest.approx(math.erf(1.6449 / 2 / math.sqrt(2)), abs=0.12)
+
+
+def test_a_reach_leaves_out_what_is_farther(tmp_path: Path) -> None:
+    images = images_with(tmp_path, drawn(4, STD, 2))
+    near, far = (
+        measure_coverage(Fixed(4 * STD), images, 8, samples=800, reach=reach, generator=seeded()) for reach in (0.1, 9)
+    )
+    # 3.29 * 0.119 of a side without a limit; within it x0 = cx - w / 2 has 0.3 in all.
+    assert bool((near.widths[:, ::2] < 0.3).all()) and bool((far.widths[:, ::2] > 0.3).all())
+    with pytest.raises(ValueError, match="reach must be at least 0.1"):
+        measure_coverage(Fixed(STD), images, 8, reach=0.05)
 
 
 def test_a_truth_far_off_is_never_covered(tmp_path: Path) -> None:

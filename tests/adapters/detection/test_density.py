@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ebm_tracker.adapters.detection.coordinates import xyxy_to_relative
-from ebm_tracker.adapters.detection.density import predict_density
+from ebm_tracker.adapters.detection.density import density_around, predict_density
 from ebm_tracker.adapters.detection.inference import EnergyDetector
 from ebm_tracker.adapters.detection.refinement import RefineSettings
 
@@ -66,6 +66,21 @@ def test_the_cdf_of_a_known_density() -> None:
     torch.testing.assert_close(found.cdf(BOX)[0], torch.tensor(0.5).double(), rtol=0, atol=0.03)
     shifted = BOX + torch.tensor([edge, -1000.0, 1000.0, 0])
     assert found.cdf(shifted).tolist() == pytest.approx([0.8413, 0, 1, 0.5], abs=0.03)
+
+
+def test_nothing_lies_beyond_the_reach() -> None:
+    """Of an f that is the same everywhere: cx / w0 is then even within it."""
+    branch = tiny.KnownBranch(lambda boxes, _: 0 * boxes.sum(-1))
+    pyramid = tiny.tiny_detector().pyramid([tiny.image(*IMAGE)])
+    generator = torch.Generator().manual_seed(2)
+    found = density_around(
+        branch.of_image(pyramid), pyramid, 2 * BOX[None], 1, 0.8, reach=0.3, samples=20_000, generator=generator
+    )
+    centers = 0.5 * (found.boxes_xyxy[:, 0] + found.boxes_xyxy[:, 2])
+    beyond = (centers - 40).abs() > 0.3 * 40 + 1e-3
+    assert beyond.any() and float(found.weights[beyond].sum()) == 0
+    low, high = found.center_and_size[0].tolist()
+    assert (low, high) == pytest.approx((40 - 0.8 * 0.3 * 40, 40 + 0.8 * 0.3 * 40), abs=0.7)
 
 
 def test_a_wider_level_is_a_wider_interval_and_a_seed_gives_the_same() -> None:

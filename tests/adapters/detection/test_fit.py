@@ -68,6 +68,12 @@ def test_refusals(root: Path, tmp_path: Path) -> None:
     two = write_set(tmp_path / "two", "train", document({1: (80, 60)}, [(1, 2, (10, 8, 30, 20))]))
     with pytest.raises(ValueError, match="the detector must have 3 classes"):
         fit_branch(detector, open_detection_images(two, "train", training=True), tmp_path / "b")
+    # Ids 1 and 3 of four outputs, as torchvision's count: labels 1 and 2 would be other classes.
+    gaps = write_set(tmp_path / "gaps", "train", document({1: (80, 60)}, [(1, 3, (10, 8, 30, 20))], {1: "a", 3: "b"}))
+    with pytest.raises(ValueError, match=r"open them with outputs=detector.classes \(got labels up to 2 for 4 outputs"):
+        fit_branch(detector, open_detection_images(gaps, "train", training=True), tmp_path / "b")
+    fitting = open_detection_images(gaps, "train", training=True, outputs=detector.classes)
+    fit_branch(detector, fitting, tmp_path / "b", loop=LOOP, samples=8, display=Silence())
     with pytest.raises(WeightsError, match="is no readable checkpoint"):
         (tmp_path / "c").mkdir()
         (tmp_path / "c" / "final.pt").write_bytes(b"nothing")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +278,18 @@ def test_images_of_several_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DetectionDataError, match=r"of images of one size only \(got 2 sizes\)"):
         keep(images, tmp_path / "features")
     assert not (tmp_path / "features").exists()
+
+
+def test_room_is_asked_for_before(images: DetectionImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(images, tmp_path / "first")
+    needed = sum(path.stat().st_size - 128 for path in (tmp_path / "first").glob("*.npy"))  # without their headers
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed))
+    keep(images, tmp_path / "enough")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed - 1))
+    with pytest.raises(DetectionDataError, match=r"must have room for 0.00 GB of features \(free: 0.00 GB\)"):
+        keep(images, tmp_path / "short")
+    assert not list((tmp_path / "short").iterdir())
 
 
 def test_a_pickle_holds_no_features(kept: KeptFeatures) -> None:

@@ -51,7 +51,7 @@ def test_trained_stopped_gone_on_with_and_loaded(images: DetectionImages, tmp_pa
     watch = Watch()
     whole = base_in(tmp_path / "whole").train(images, watch)
     assert watch.seen == [1, 2, 3, 4]
-    assert whole.classes == 3 and whole.strides == (4, 8, 16) and not whole.training
+    assert whole.classes == 3 and whole.strides == (4, 8, 16) and not whole.model.training
     assert not any(parameter.requires_grad for parameter in whole.parameters())
 
     torch.manual_seed(2)  # decides nothing

@@ -144,12 +144,12 @@ def test_images_without_objects() -> None:
 
 
 def test_the_papers_three_uses() -> None:
-    found = {name: make() for name, make in METHODS.items()}
+    found = {name: make(24) for name, make in METHODS.items()}
     assert {name: loss for name, (loss, _) in found.items()} == {"iou_net": "iou", "iou_net_star": "iou", "ours": "nll"}
-    assert isinstance(found["iou_net"][1], UniformIouBoxes) and found["iou_net"][1].samples == 128
+    assert isinstance(found["iou_net"][1], UniformIouBoxes) and found["iou_net"][1].samples == 24
     for name in ("iou_net_star", "ours"):
         scheme = found[name][1]
-        assert isinstance(scheme, MixtureBoxes) and scheme.samples == 128
+        assert isinstance(scheme, MixtureBoxes) and scheme.samples == 24
         assert scheme.mixture.sigmas.flatten().tolist() == [0.05, 0.1, 0.2]
 
 

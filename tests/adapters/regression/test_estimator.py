@@ -250,7 +250,7 @@ def test_held_out_rows_guard_a_small_table_against_close_fits() -> None:
         (np.zeros((5, 2)), np.zeros(4), r"y must be \(5,\) or \(5, D\), one row for each of x \(got \(4, 1\)\)"),
         (np.zeros((5, 2)), np.zeros((5, 1, 1)), r"y must be \(5,\) or \(5, D\)"),
         (np.full((5, 2), np.nan), np.zeros(5), r"x must be finite \(5 rows are not, the first is row 0\)"),
-        (np.zeros((3, 2)), np.array([0, np.inf, 0]), r"y must be finite \(1 rows are not, the first is row 1\)"),
+        (np.zeros((3, 2)), np.array([0, np.inf, 0]), r"y must be finite \(row 1 is not\)"),
         ([["a", "b"]], [1.0], "x must be an array of numbers"),
         (np.zeros((0, 2)), np.zeros(0), r"x must have at least one row \(got shape \(0, 2\)\)"),
         (np.zeros(5), np.zeros(5), r"x must be \(N, F\)"),

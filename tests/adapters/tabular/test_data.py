@@ -63,7 +63,8 @@ def test_a_csv_file(tmp_path: Path) -> None:
         ("a,b", "1,2", "price", "a column 'price'; it has a, b"),
         ("a,b", "1,x", "b", "'b' of .* numbers only"),
         ("a,a", "1,2", "a", "different names"),
-        ("a,b", "1,2,3", "b", "row 2 of .* 2 cells"),
+        ("a,b", "1,2,3", "b", "line 2 of .* 2 cells"),
+        ("a,b", "\n1,2\n\n1,2,3", "b", "line 5 of .* 2 cells"),
         ("a,b", "1,2", "b", "besides 'b'"),  # a never changes
     ],
 )

@@ -121,7 +121,7 @@ def test_the_validation_rows_decide_not_the_test_rows(tmp_path: Path, monkeypatc
         (
             [1.0] * 5,
             "lower NLL than Gaussian (lower in 5 of 5 splits) and Laplace (lower in 5 of 5 splits); "
-            "its 90% interval holds 2.0 points less.",
+            "its 90% interval holds 2.0 points less than that.",
         ),
         ([2.2] * 5, "than Gaussian (lower in 5 of 5 splits), higher NLL than Laplace (lower in 0 of 5 splits);"),
         # One of five is 0.2 of them, which 1 - 0.8 in floating point is not.
