@@ -183,16 +183,16 @@ def _report(
     from ebm_tracker.cli.tables import print_table, say
     from ebm_tracker.evaluation.regression import write_tables
     from ebm_tracker.evaluation.report.plots import MISSING, plots_available
-    from ebm_tracker.train_settings import detection
+    from ebm_tracker.train_settings import detection_report
 
-    for table in detection.search_tables(study):
+    for table in detection_report.search_tables(study):
         print_table(console, table)
-    tables = detection.tables(recipe, study, result, remarks)
+    tables = detection_report.tables(recipe, study, result, remarks)
     for table in tables:
         print_table(console, table)
     written = list(write_tables(out, tables))
     if plots_available():
-        written += detection.draw(recipe, study, out)
+        written += detection_report.draw(recipe, study, out)
     else:
         say(console, f"no figures: {MISSING}")
     say(console, "written: " + ", ".join(map(str, written)))

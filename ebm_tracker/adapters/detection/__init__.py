@@ -14,6 +14,7 @@ from ebm_tracker.adapters.detection.annotations import DetectionDataError
 from ebm_tracker.adapters.detection.base import Detections, FrozenDetector, Pyramid, Regions
 from ebm_tracker.adapters.detection.branch import ConfidenceBranch, ImageEnergy
 from ebm_tracker.adapters.detection.candidates import MixtureBoxes, UniformIouBoxes
+from ebm_tracker.adapters.detection.coverage import EdgeCoverage, measure_coverage
 from ebm_tracker.adapters.detection.data import DetectionImages, TrainingImages, open_detection_images
 from ebm_tracker.adapters.detection.density import BoxDensity, predict_density
 from ebm_tracker.adapters.detection.examples import ImageExample, images_of, objects_of, pad_together
@@ -35,6 +36,7 @@ from ebm_tracker.adapters.detection.sampling import RegionExample, RegionSamplin
 from ebm_tracker.adapters.detection.small import DetectorStep, SmallSettings, small_detector
 from ebm_tracker.adapters.detection.step_search import Trial, search_steps, step_grid
 from ebm_tracker.adapters.detection.steps import ConfidenceStep
+from ebm_tracker.adapters.detection.temperature import Temperature, fit_temperature
 
 __all__ = [
     "IOU_NET",
@@ -50,6 +52,7 @@ __all__ = [
     "DetectionImages",
     "Detections",
     "DetectorStep",
+    "EdgeCoverage",
     "EnergyDetector",
     "FrozenDetector",
     "GaussianBoxHead",
@@ -65,15 +68,18 @@ __all__ = [
     "RegionSampling",
     "Regions",
     "SmallSettings",
+    "Temperature",
     "TrainingImages",
     "Trial",
     "UniformIouBoxes",
     "detector_names",
     "fit_branch",
+    "fit_temperature",
     "guided_nms",
     "images_of",
     "load_branch",
     "load_detector",
+    "measure_coverage",
     "objects_of",
     "open_detection_images",
     "pad_together",

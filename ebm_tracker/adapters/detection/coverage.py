@@ -12,7 +12,7 @@ from torch import Tensor
 from ebm_tracker.adapters.detection.base import Detections
 from ebm_tracker.adapters.detection.coordinates import sides
 from ebm_tracker.adapters.detection.data import DetectionImages
-from ebm_tracker.adapters.detection.density import density_around
+from ebm_tracker.adapters.detection.density import REACH, density_around
 from ebm_tracker.adapters.detection.evaluate import matches
 from ebm_tracker.adapters.detection.inference import EnergyDetector
 from ebm_tracker.adapters.regression.calibration import calibration_curve, pit_distance
@@ -20,6 +20,8 @@ from ebm_tracker.adapters.regression.density import check_level
 
 LEVEL = 0.9
 """Of the intervals whose widths are kept."""
+LEVELS = tuple(number / 10 for number in range(1, 10))
+"""At which an excess is averaged."""
 ROUGH = 50
 """Effective draws below which a density's intervals are rough."""
 
@@ -62,6 +64,11 @@ class EdgeCoverage:
         return calibration_curve(self.pit, levels)
 
     @property
+    def excess(self) -> float:
+        """Mean over LEVELS of how far the coverage is above the level: below 0 the densities are too narrow."""
+        return float(self.curve(LEVELS).mean()) - sum(LEVELS) / len(LEVELS)
+
+    @property
     def distance(self) -> float:
         """Largest distance of the PIT values' distribution from the even one, all edges together: 0 is best."""
         return pit_distance(self.pit)
@@ -97,7 +104,7 @@ def measure_coverage(
     count: int = 200,
     *,
     samples: int = 2048,
-    reach: float | None = None,
+    reach: float | None = REACH,
     generator: torch.Generator | None = None,
     on_image: Callable[[int], None] | None = None,
 ) -> EdgeCoverage:
@@ -141,7 +148,17 @@ def _of_image(
     tops = pyramid.to_input(chosen.boxes_xyxy, 0)
     for row, label in enumerate(chosen.labels.tolist()):
         top = tops[row : row + 1]
-        density = density_around(energy, pyramid, top, label, LEVEL, reach=reach, samples=samples, generator=generator)
+        density = density_around(
+            energy,
+            pyramid,
+            top,
+            label,
+            LEVEL,
+            temperature=model.temperature,
+            reach=reach,
+            samples=samples,
+            generator=generator,
+        )
         pit[row], effective[row] = density.cdf(truth[row]), density.effective
         widths[row] = density.edges.diff(dim=1)[:, 0].cpu() / sides(refined[row]).repeat(2)
     return pit, truth, refined, widths, effective, torch.full((len(lot),), index)

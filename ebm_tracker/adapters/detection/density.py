@@ -18,6 +18,8 @@ from ebm_tracker.energy import GaussianMixture
 
 SIGMAS = (0.05, 0.1, 0.2)
 """Spread of the first draws: those of the training's proposals, where f was taught."""
+REACH = 0.4
+"""Twice the widest spread: f was taught little of what is farther from a box, and can be anything there."""
 ROUNDS = 4
 """In each the proposal is fitted to what the one before has found; the last one has half of the draws."""
 NARROWER, WIDEST = 4.0, 0.5
@@ -84,13 +86,15 @@ def predict_density(
     label: int,
     level: float = 0.9,
     *,
+    reach: float | None = REACH,
     samples: int = 2048,
     generator: torch.Generator | None = None,
 ) -> BoxDensity:
-    """p(y | x) around a box of ``image`` (3, H, W) by importance sampling.
+    """p(y | x) = exp(f(x, y) / T) / Z around a box of ``image`` (3, H, W) by importance sampling.
 
     ``box_xyxy`` (4,): image pixels; it is refined first. ``label``: its class; ``level``: probability that each
-    interval holds. ``samples``: draws, each of them costs a forward pass of the branch's layers.
+    interval holds. ``samples``: draws, each of them costs a forward pass of the branch's layers. ``reach``: see
+    ``density_around``. T is ``model.temperature``.
     For a branch that was trained as a density (our loss): IoU-Net's number is no logarithm of one.
     Raises ValueError for a box without an area or finite coordinates, and for a level outside (0, 1).
     """
@@ -102,7 +106,16 @@ def predict_density(
     energy = model.branch.of_image(pyramid)
     top = refine_boxes(energy, start, torch.tensor([label], device=start.device), model.settings).boxes_xyxy
     return density_around(
-        energy, pyramid, top, label, level, reference_wh=sides(start), samples=samples, generator=generator
+        energy,
+        pyramid,
+        top,
+        label,
+        level,
+        temperature=model.temperature,
+        reference_wh=sides(start),
+        reach=reach,
+        samples=samples,
+        generator=generator,
     )
 
 
@@ -114,8 +127,9 @@ def density_around(
     label: int,
     level: float = 0.9,
     *,
+    temperature: float = 1.0,
     reference_wh: Tensor | None = None,
-    reach: float | None = None,
+    reach: float | None = REACH,
     samples: int = 2048,
     generator: torch.Generator | None = None,
 ) -> BoxDensity:
@@ -123,8 +137,8 @@ def density_around(
 
     ``energy``: of the one image of ``pyramid``; ``top_xyxy`` (1, 4): the box in input pixels; ``reference_wh`` (1, 2):
     the size that the first draws' spread is relative to, the box's own where it is None. ``reach``: boxes farther than
-    that from the top, in any of the relative coordinates, have no probability; None: no such limit. Far from every
-    object f was not taught: where it happens to be high there, the draws follow it and few of them count.
+    that from the top, in any of the relative coordinates, have no probability; None: no such limit. Where f happens to
+    be high far from every object, the draws follow it and few of them count.
     """
     _check(level, samples)
     if reach is not None and not reach >= 2 * SIGMAS[0]:
@@ -134,7 +148,7 @@ def density_around(
 
     def f(_: Tensor, y: Tensor) -> Tensor:
         boxes = relative_to_xyxy(y[0], reference)
-        values = energy.values(boxes, own.expand(len(boxes)))[None]
+        values = energy.values(boxes, own.expand(len(boxes)))[None] / temperature
         if reach is None:
             return values
         return values.masked_fill((y - center).abs().amax(-1) > reach, -torch.inf)

@@ -155,18 +155,19 @@ def _box(plot: Any, box_xyxy: Floats, **style: Any) -> Any:
     return line
 
 
-def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) -> Picture:
+def scores_and_coverage(found: Mapping[str, Floats], pits: Mapping[str, Floats] | None = None) -> Picture:
     """What each variant found, and beside it how often the densities of ours hold the true edges.
 
     ``found``: by name, (R, T) shares of the objects that run r found with an overlap of at least each of THRESHOLDS;
-    the mean over the runs is drawn, and how far it is above DIRECT. ``pit``: (N, 4) of ``measure_coverage``, or None:
-    no such panel. Raises ValueError for names that are not in NAMES, PlotError without matplotlib.
+    the mean over the runs is drawn, and how far it is above DIRECT. ``pits``: text of a curve -> (N, 4) values of
+    ``measure_coverage``, the last of them drawn boldly; none: no such panel. Raises ValueError for names that are not
+    in NAMES, PlotError without matplotlib.
     """
     unknown = [name for name in found if name not in NAMES]
     if unknown or "direct" not in found:
         raise ValueError(f"found must have direct and some of {', '.join(NAMES)} (got {', '.join(found) or 'none'})")
     means = {name: 100 * np.atleast_2d(values).mean(0) for name, values in found.items()}
-    count = 2 if pit is None else 3
+    count = 3 if pits else 2
     with open_figure((3.3 * count, 3.6)) as figure:
         plots = figure.subplots(1, count)
         handles = [plots[0].plot(THRESHOLDS, means[name], **STYLES[name])[0] for name in means]
@@ -182,8 +183,8 @@ def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) 
         for plot in plots[:2]:
             plot.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
             plot.set_xlabel("IoU of at least")
-        if pit is not None:
-            _coverage(plots[2], pit)
+        if pits:
+            _coverage(plots[2], pits)
         figure.legend(
             handles,
             [NAMES[name] for name in means],
@@ -197,23 +198,25 @@ def scores_and_coverage(found: Mapping[str, Floats], pit: Floats | None = None) 
         return rendered(figure)
 
 
-def _coverage(plot: Any, pit: Floats) -> None:
-    inside = 2 * np.abs(pit - 0.5)[..., None] <= LEVELS  # (N, 4, L)
-    covered = 100 * inside.mean((0, 1))
-    said = f"90 % intervals hold {covered[round(0.9 * (len(LEVELS) - 1))]:.1f} %"
-    if len(pit) > 1:
-        # The four edges of one box err together: it counts as one.
-        error = 100 * inside.mean(1).std(0, ddof=1) / np.sqrt(len(pit))
-        said += "\nband: ± 2 standard errors"
-        plot.fill_between(100 * LEVELS, covered - 2 * error, covered + 2 * error, color="#c9dff0", linewidth=0)
-    plot.plot([0, 100], [0, 100], color=_FAINT, linewidth=1, linestyle=(0, (4, 2)))
-    plot.plot(100 * LEVELS, covered, **STYLES["ours"])
+def _coverage(plot: Any, pits: Mapping[str, Floats]) -> None:
+    last = list(pits)[-1]
+    for name, pit in pits.items():
+        inside = 2 * np.abs(pit - 0.5)[..., None] <= LEVELS  # (N, 4, L)
+        covered = 100 * inside.mean((0, 1))
+        if name == last and len(pit) > 1:
+            # The four edges of one box err together: it counts as one.
+            error = 100 * inside.mean(1).std(0, ddof=1) / np.sqrt(len(pit))
+            plot.fill_between(100 * LEVELS, covered - 2 * error, covered + 2 * error, color="#c9dff0", linewidth=0)
+        style = STYLES["ours"] if name == last else {**STYLES["ours"], "linewidth": 1.3, "linestyle": (0, (4, 1.5))}
+        at_90 = covered[round(0.9 * (len(LEVELS) - 1))]
+        plot.plot(100 * LEVELS, covered, label=f"{name}: 90 % hold {at_90:.1f} %", **style)
+    plot.plot([0, 100], [0, 100], color=_FAINT, linewidth=1, linestyle=(0, (1, 2)))
     plot.set_xlim(0, 100)
     plot.set_ylim(0, 100)
     plot.set_xticks((0, 25, 50, 75, 100))
     plot.set_yticks((0, 25, 50, 75, 100))
-    plot.text(97, 4, said, ha="right", va="bottom", fontsize=8, color=_FAINT)
-    plot.set_title(f"Coverage of Ours, n = {len(pit)} boxes", fontsize=10.5)
+    plot.legend(loc="lower right", fontsize=7.5, frameon=False, handlelength=2.2, borderaxespad=0.2)
+    plot.set_title(f"Coverage of Ours, n = {len(pits[last])} boxes", fontsize=10.5)
     plot.set_xlabel("level of the interval [%]")
     plot.set_ylabel("true edges inside [%]")
 

@@ -40,10 +40,16 @@ class EnergyDetector:
     """A frozen detector with a branch: its images in, better boxes out.
 
     ``settings``: steps for the loss that the branch was trained with (``OURS``, ``IOU_NET_STAR``, ``IOU_NET``).
+    ``temperature``: T of the density p(y | x) = exp(f(x, y) / T) / Z, see ``fit_temperature``; the boxes do not depend
+    on it. Raises ValueError unless it is above 0.
     """
 
-    def __init__(self, detector: FrozenDetector, branch: Branch, settings: RefineSettings = OURS) -> None:
-        self.detector, self.branch, self.settings = detector, branch, settings
+    def __init__(
+        self, detector: FrozenDetector, branch: Branch, settings: RefineSettings = OURS, *, temperature: float = 1.0
+    ) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be > 0 (got {temperature})")
+        self.detector, self.branch, self.settings, self.temperature = detector, branch, settings, temperature
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """Images (3, H, W) as the detector's ``pyramid`` takes them -> detections of each, in image pixels."""

@@ -110,6 +110,18 @@ def test_a_density_that_is_too_narrow_covers_too_little(tmp_path: Path) -> None:
     assert narrow.coverage(0.9) == pytest.approx(math.erf(1.6449 / 2 / math.sqrt(2)), abs=0.12)
 
 
+def test_a_temperature_widens_a_density(tmp_path: Path) -> None:
+    """A Gaussian's variance is multiplied by T; the excess over the levels is then near 0."""
+    images = images_with(tmp_path, drawn(40, STD, 2))
+    found = []
+    for temperature in (1.0, 4.0):
+        model = Fixed(STD / 2)
+        model.temperature = temperature
+        found.append(measure_coverage(model, images, 80, samples=600, generator=seeded()))
+    torch.testing.assert_close(found[1].widths.mean(0), 2 * found[0].widths.mean(0), rtol=0.06, atol=0)
+    assert found[0].excess < -0.15 and abs(found[1].excess) < 0.06
+
+
 def test_a_reach_leaves_out_what_is_farther(tmp_path: Path) -> None:
     images = images_with(tmp_path, drawn(4, STD, 2))
     near, far = (

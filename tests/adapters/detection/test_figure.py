@@ -179,12 +179,13 @@ def test_curves_of_the_variants_and_the_panel_of_coverage() -> None:
     curve = np.linspace(0.9, 0, len(THRESHOLDS))
     found = {name: np.stack((curve, curve)) for name in NAMES} | {"direct": curve[None] / 2}
     two = scores_and_coverage(found).png
-    three = scores_and_coverage(found, np.random.default_rng(0).random((50, 4))).png
+    three = scores_and_coverage(found, {"as trained": np.random.default_rng(0).random((50, 4))}).png
     assert pixels(three).shape[1] > 1.4 * pixels(two).shape[1]
     assert share(two, OURS) > 1e-3 and share(three, OURS) > 1e-3
     band = (201, 223, 240)
     assert share(three, band, 3) > 1e-4 > share(two, band, 3)
-    assert pixels(scores_and_coverage({"direct": curve}, np.full((1, 4), 0.5)).png).size
+    single = {"a": np.full((1, 4), 0.5), "b": np.full((1, 4), 0.9)}
+    assert pixels(scores_and_coverage({"direct": curve}, single).png).size
 
 
 def test_bad_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
