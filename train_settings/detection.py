@@ -31,7 +31,7 @@ from ebm_tracker.adapters.detection.data import DetectionImages, open_detection_
 from ebm_tracker.adapters.detection.load import load_detector
 from ebm_tracker.adapters.detection.small import SmallSettings
 from ebm_tracker.adapters.detection.small_base import SmallBase
-from ebm_tracker.adapters.detection.study import DetectionData, DetectionSettings
+from ebm_tracker.adapters.detection.variants import DetectionData, DetectionSettings
 from ebm_tracker.build import WEIGHTS_FOLDER
 from ebm_tracker.models.checkpoint import sha256_of
 from ebm_tracker.training.loop import LoopSettings

@@ -19,8 +19,9 @@ from ebm_tracker.adapters.detection.coverage import LEVEL, EdgeCoverage, measure
 from ebm_tracker.adapters.detection.data import DetectionImages
 from ebm_tracker.adapters.detection.figure import before_and_after, scores_and_coverage
 from ebm_tracker.adapters.detection.steps import METHODS
-from ebm_tracker.adapters.detection.study import DIRECT, MATCHED, DetectionResult, DetectionStudy
+from ebm_tracker.adapters.detection.study import DetectionStudy
 from ebm_tracker.adapters.detection.temperature import TRIES, fit_temperature
+from ebm_tracker.adapters.detection.variants import DIRECT, MATCHED, DetectionResult
 from ebm_tracker.evaluation.detection import OURS, MethodScores, detection_table, gain_table
 from ebm_tracker.evaluation.regression import over_runs
 from ebm_tracker.evaluation.report.tables import Column, Figure, Row, Table, mark_best

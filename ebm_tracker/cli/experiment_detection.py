@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from ebm_tracker.adapters.detection.study import DetectionData, DetectionResult, DetectionStudy
+    from ebm_tracker.adapters.detection.study import DetectionStudy
+    from ebm_tracker.adapters.detection.variants import DetectionData, DetectionResult
     from ebm_tracker.train_settings.detection import DetectionRecipe, SmallRecipe
 
 OUT = Path("results", "experiment")
@@ -32,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="COCO's folder or one in its layout; with --small a folder of photos and masks",
+        help="COCO's folder or one in its layout; with --small a folder of photos and masks (default: data.coco, or "
+        "data.photos, of `ebm data paths`)",
     )
     parser.add_argument("--small", action="store_true", help="composed images and a light detector: two CPU cores")
     parser.add_argument(
@@ -161,12 +162,14 @@ def _check(args: argparse.Namespace) -> None:
 def _open(
     args: argparse.Namespace, recipe: DetectionRecipe | SmallRecipe, out: Path, device: torch.device
 ) -> tuple[DetectionData, list[str]]:
+    from ebm_tracker.settings import Settings
     from ebm_tracker.train_settings import detection
 
+    root = args.data or Settings.load().require("photos" if args.small else "coco", "--data DIR")
     if isinstance(recipe, detection.SmallRecipe):
-        return detection.open_small(recipe, args.data, out, device, args.backbone_weights)
+        return detection.open_small(recipe, root, out, device, args.backbone_weights)
     source = detection.CocoSource(
-        args.data, args.detector_weights, args.train_split, args.val_split, args.test_split, args.limit
+        root, args.detector_weights, args.train_split, args.val_split, args.test_split, args.limit
     )
     return detection.open_coco(recipe, source)
 

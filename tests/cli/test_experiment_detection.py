@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from ebm_tracker.adapters.detection import ConfidenceBranch, DetectionDataError, load_branch, load_detector
 from ebm_tracker.cli import experiment_detection
+from ebm_tracker.settings import SettingsError
 from ebm_tracker.train_settings import detection
 from ebm_tracker.training.checkpoint import load_state
 
@@ -201,6 +202,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_flags_that_do_not_fit(coco: Path, tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         run("--data", coco, "--out", tmp_path, *arguments)
+
+
+def test_without_data_the_settings_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EBM_SETTINGS", str(tmp_path / "settings.toml"))
+    (tmp_path / "settings.toml").write_text("")
+    with pytest.raises(SettingsError, match="--data DIR"):
+        run("--out", tmp_path / "out")
+    monkeypatch.setenv("EBM_DATA_PHOTOS", str(tmp_path))
+    with pytest.raises(DetectionDataError, match="holds no photos"):
+        run("--small", "--out", tmp_path / "out")
 
 
 def test_folders_that_are_no_data(mobile: Path, tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ from ebm_tracker.adapters.detection.evaluate import matched_ious, score_detectio
 from ebm_tracker.adapters.detection.kept import KeptFeatures, MapViews, RegionViews
 from ebm_tracker.adapters.detection.results import read_results, results_of
 from ebm_tracker.adapters.detection.small_base import SmallBase
-from ebm_tracker.adapters.detection.study import (
+from ebm_tracker.adapters.detection.study import DetectionStudy
+from ebm_tracker.adapters.detection.variants import (
     DIRECT,
     MATCHED,
     TRAINED,
     DetectionData,
     DetectionResult,
     DetectionSettings,
-    DetectionStudy,
     Scores,
 )
 from ebm_tracker.adapters.regression.study_progress import Progress

@@ -10,7 +10,8 @@ import torch
 
 from ebm_tracker.adapters.detection import RefineSettings, SmallSettings, open_detection_images
 from ebm_tracker.adapters.detection.small_base import SmallBase
-from ebm_tracker.adapters.detection.study import DIRECT, DetectionData, DetectionSettings, DetectionStudy
+from ebm_tracker.adapters.detection.study import DetectionStudy
+from ebm_tracker.adapters.detection.variants import DIRECT, DetectionData, DetectionSettings
 from ebm_tracker.adapters.regression.study_progress import StudyProgress, work_off
 from ebm_tracker.build import WEIGHTS_FOLDER
 from ebm_tracker.training.checkpoint import load_state

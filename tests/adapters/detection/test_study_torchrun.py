@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ebm_tracker.adapters.detection.study import DIRECT, DetectionStudy
+from ebm_tracker.adapters.detection.study import DetectionStudy
+from ebm_tracker.adapters.detection.variants import DIRECT
 from ebm_tracker.training.checkpoint import load_state
 from tests.adapters.detection.test_study_processes import SETTINGS, make_data
 
