@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ebm_tracker.adapters.detection.study import DetectionStudy
     from ebm_tracker.build import choose_device
+    from ebm_tracker.cli.experiment_folder import claim
     from ebm_tracker.cli.tables import say
     from ebm_tracker.training.processes import joined_processes
 
@@ -98,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         if args.small and processes.count > 1:
             raise ValueError("--small runs in one process: start it without torchrun")
         console = Console(quiet=not processes.is_first)
+        processes.from_first(lambda: claim(out, "detection small" if args.small else "detection"))
         say(console, f"everything goes to {out}")
         # The first process opens the data alone: what it fetches on the way, the others find ready.
         opened: list[tuple[DetectionData, list[str]]] = []

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ebm_tracker.cli.experiment_folder import claim
 from ebm_tracker.cli.tables import print_table, say
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     studies = [
         TabularStudy(data, settings, out / "runs" / data.name, workers=args.workers) for data in tables
     ]
+    claim(out, "regression small" if args.small else "regression")
     splits = settings.folds * settings.repeats
     for data in tables:
         say(console, data.description)

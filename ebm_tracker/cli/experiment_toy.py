@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ebm_tracker.cli.experiment_folder import claim
 from ebm_tracker.cli.tables import print_table, say
 from ebm_tracker.files import write_text_atomic
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console(highlight=False)
     count = len(study.data_sets) * len(study.models) * settings.runs
+    claim(out, "toy small" if args.small else "toy")
     say(console, f"{count} trainings of {settings.fit.epochs} epochs, network {settings.network}; they go to {out}")
     table = _table(study)
     print_table(console, table)

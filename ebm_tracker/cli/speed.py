@@ -1,10 +1,11 @@
-"""Measure a tracker's frames per second, a training step, the making of training pairs, or scoring.
+"""Measure a tracker's frames per second, a training step, the making of training pairs, scoring, or detection.
 
 --of tracker: a made-up video, computed in memory, whose time is not counted; milliseconds per stage, memory. --of
 training: one step of the paper's head, 16 pairs with 129 boxes each, forward, backward and Adam. --of loader: pairs
 per second from JPEG files that are written to a temporary folder, and the JPEG decoders that are installed. --of
-scoring: random boxes for all of UAV123's frames, with the got10k toolkit beside it where that is installed. Nothing is
-downloaded. The figures are for this machine as it is now.
+scoring: random boxes for all of UAV123's frames, with the got10k toolkit beside it where that is installed. --of
+detection: refinement of 25 to 400 boxes of one image by 10 steps, with the paper's branch. Nothing is downloaded. The
+figures are for this machine as it is now.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from typing import Any
 from ebm_tracker.cli.loading import add_loading_flags
 from ebm_tracker.cli.track import positive_int, preset_help, thread_count
 
-TRACKER, TRAINING, LOADER, SCORING = TARGETS = ("tracker", "training", "loader", "scoring")
+TRACKER, TRAINING, LOADER, SCORING, DETECTION = TARGETS = ("tracker", "training", "loader", "scoring", "detection")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "preset": {TRACKER: "default"},
-    "device": {TRACKER: "auto", TRAINING: "auto"},
+    "device": {TRACKER: "auto", TRAINING: "auto", DETECTION: "auto"},
     "seed": {TRACKER: 0},
     "weights": {TRACKER: None},
     "backbone_weights": {TRACKER: None},
     "frames": {TRACKER: 200},
     "objects": {TRACKER: 1},
     "size": {TRACKER: (640, 480), LOADER: (500, 400)},
-    "threads": {TRACKER: 2, TRAINING: 2},
+    "threads": {TRACKER: 2, TRAINING: 2, DETECTION: 2},
     "workers": {LOADER: 2},
 }
 """The flags that not every measurement has: what each of those that have it takes when it is not given."""
@@ -74,6 +75,10 @@ def run(args: argparse.Namespace) -> int:
         from ebm_tracker.cli.scoring_benchmark import run_scoring_benchmark
 
         return run_scoring_benchmark(args)
+    if args.of == DETECTION:
+        from ebm_tracker.cli.detection_benchmark import run_detection_benchmark
+
+        return run_detection_benchmark(args)
     if args.objects > 1:
         from ebm_tracker.cli.objects_benchmark import run_objects_benchmark
 

@@ -67,7 +67,7 @@ def test_small_experiment_in_miniature(
     arguments = parse("--small", "--out", str(tmp_path))
     assert experiment_pose.run(arguments) == 0
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert names == {"table.md", "table.csv", "table_2.csv", "table_3.csv", "pose.png"}
+    assert names == {"experiment.json", "table.md", "table.csv", "table_2.csv", "table_3.csv", "pose.png"}
     text = (tmp_path / "table.md").read_text()
     assert "RENDERED" in text and "Softmax (CE, L2, Var) + refinement" in text and "highest value of f" in text
     ours, apart = text.split("Published figures")

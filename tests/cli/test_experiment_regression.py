@@ -36,7 +36,7 @@ def test_a_csv_file_becomes_a_report(
     printed = capsys.readouterr().out
     assert "60 rows of houses.csv: price from area." in printed and "the EBM has" in printed
     written = {found.name for found in out.iterdir()}
-    assert written == {"regression.pdf", "regression.png", "runs", "table.csv", "table.md"}
+    assert written == {"experiment.json", "regression.pdf", "regression.png", "runs", "table.csv", "table.md"}
     table = (out / "table.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in table[1:]] == [["houses", name] for name in ("EBM", "Gaussian", "Laplace")]
     assert len(list((out / "runs" / "houses").glob("split-*/*/scores.json"))) == 6

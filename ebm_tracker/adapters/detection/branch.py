@@ -123,7 +123,7 @@ class ConfidenceBranch(nn.Module):
         """f of image ``index`` with the parameters as they are, for refinement."""
         if isinstance(self.trunk, TwoLayers):
             return _FastImageEnergy(self, pyramid, index)
-        return _ImageEnergy(self, pyramid, index)
+        return AutogradImageEnergy(self, pyramid, index)
 
 
 def check_labels(labels: Tensor, count: int, classes: int) -> None:
@@ -135,7 +135,7 @@ def check_labels(labels: Tensor, count: int, classes: int) -> None:
         raise ValueError(f"labels must lie in 0..{classes - 1} (got {found})")
 
 
-class _ImageEnergy:
+class AutogradImageEnergy:
     """By autograd, for any trunk."""
 
     def __init__(self, branch: ConfidenceBranch, pyramid: Pyramid, index: int) -> None:
@@ -172,7 +172,7 @@ class _ImageEnergy:
         return f.detach(), grad
 
 
-class _FastImageEnergy(_ImageEnergy):
+class _FastImageEnergy(AutogradImageEnergy):
     """The same numbers for a trunk of two layers, in closed form."""
 
     @torch.no_grad()

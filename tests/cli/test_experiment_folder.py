@@ -1,0 +1,32 @@
+"""Whose a folder of results is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ebm_tracker.cli.experiment_folder import NAME, claim
+from ebm_tracker.errors import EbmError
+
+
+def test_a_folder_is_kept_for_its_experiment(tmp_path: Path) -> None:
+    out = tmp_path / "results" / "age"
+    claim(out, "age")
+    assert json.loads((out / NAME).read_text()) == {"experiment": "age"}
+    claim(out, "age")  # goes on
+    with pytest.raises(EbmError, match="holds the experiment age, not age small: choose another --out"):
+        claim(out, "age small")
+    (tmp_path / "older").mkdir()
+    claim(tmp_path / "older", "toy")  # results from before these notes were written
+    assert (tmp_path / "older" / NAME).is_file()
+
+
+def test_what_is_no_folder_of_results(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EbmError, match="--out must name a folder"):
+        claim(tmp_path / "file", "toy")
+    (tmp_path / NAME).write_text("{}")
+    with pytest.raises(EbmError, match="is damaged"):
+        claim(tmp_path, "toy")
