@@ -49,7 +49,8 @@ def test_one_command_trains_and_writes_all_and_a_second_one_only_reads(
     said = capsys.readouterr().out
     assert "40 faces; 20% of them" in said and "32 faces to train on, 8 to test on" in said
     assert {path.name for path in out.iterdir()} == {
-        "age.png", "age.pdf", "experiment.json", "faces.png", "faces.pdf", "features", "runs", "table.csv", "table.md", "table_2.csv"
+        "age.png", "age.pdf", "experiment.json", "faces.png", "faces.pdf", "features", "runs", "table.csv", "table.md",
+        "table_2.csv",
     }  # fmt: skip
     text = (out / "table.md").read_text()
     assert "frozen EfficientNet" in text and "Table S1" in text and "of 6 methods" in text

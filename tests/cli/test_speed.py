@@ -73,7 +73,7 @@ def test_tracker_without_profile(tracker: Any) -> None:
         (["--of", "flying"], "invalid choice: 'flying'"),
         (["--of", "training", "--preset", "default"], "--preset goes with --of tracker (got --of training)"),
         (["--of", "training", "--size", "64x48"], "--size goes with --of tracker or loader (got --of training)"),
-        (["--of", "loader", "--device", "cpu"], "--device goes with --of tracker or training (got --of loader)"),
+        (["--of", "loader", "--device", "cpu"], "--device goes with --of tracker or training or detection (got --of loader)"),
         (["--of", "scoring", "--frames", "9"], "--frames goes with --of tracker (got --of scoring)"),
         (["--workers", "2"], "--workers goes with --of loader (got --of tracker)"),
     ],
@@ -153,7 +153,7 @@ def test_help_does_not_import_torch() -> None:
     code = "import sys, ebm_tracker.cli as c; c.main(['speed', '--help']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "--of {tracker,training,loader,scoring}" in done.stdout and done.stdout.splitlines()[-1] == "False"
+    assert "--of {tracker,training,loader,scoring,detection}" in done.stdout and done.stdout.splitlines()[-1] == "False"
 
 
 def test_figures_without_a_file_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
