@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ebm_tracker.adapters.regression.study import Study
     from ebm_tracker.build import choose_device
-    from ebm_tracker.cli.experiment_folder import claim
+    from ebm_tracker.cli.experiment_folder import check, claim
     from ebm_tracker.cli.tables import print_table, say
     from ebm_tracker.evaluation.regression import write_tables
     from ebm_tracker.evaluation.report.plots import MISSING, plots_available
@@ -81,12 +81,14 @@ def run(args: argparse.Namespace) -> int:
     if args.workers > 1:
         device = choose_device("cpu" if args.device == "auto" else args.device)
     out: Path = args.out or OUT / ("age_small" if args.small else "age")
-    claim(out, "age small" if args.small else "age")
+    title = "age small" if args.small else "age"
+    check(out, title)
     say(console, f"everything goes to {out.absolute()}")
     train, test, remarks = age.choose_faces(recipe, source)
     for remark in remarks:
         say(console, remark)
     data = age.open_study_data(recipe, source, train, test, out / "features", device)
+    claim(out, title)
     study = Study(data, recipe.study, out / "runs", device=device, workers=args.workers)
     result = study.run()
     tables = age.tables(recipe, result, remarks)

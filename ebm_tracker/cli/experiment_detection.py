@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ebm_tracker.adapters.detection.study import DetectionStudy
     from ebm_tracker.build import choose_device
-    from ebm_tracker.cli.experiment_folder import claim
+    from ebm_tracker.cli.experiment_folder import check, claim
     from ebm_tracker.cli.tables import say
     from ebm_tracker.training.processes import joined_processes
 
@@ -99,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
         if args.small and processes.count > 1:
             raise ValueError("--small runs in one process: start it without torchrun")
         console = Console(quiet=not processes.is_first)
-        processes.from_first(lambda: claim(out, "detection small" if args.small else "detection"))
+        title = "detection small" if args.small else "detection"
+        check(out, title)
         say(console, f"everything goes to {out}")
         # The first process opens the data alone: what it fetches on the way, the others find ready.
         opened: list[tuple[DetectionData, list[str]]] = []
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         data, remarks = opened[0] if opened else _open(args, recipe, out, device)
         for remark in remarks:
             say(console, remark)
+        processes.from_first(lambda: claim(out, title))
         workers: int = args.workers
         study = DetectionStudy(data, recipe.study, out / "runs", device=device, workers=workers, processes=processes)
         result = study.run()

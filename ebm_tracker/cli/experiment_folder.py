@@ -12,10 +12,18 @@ NAME = "experiment.json"
 
 
 def claim(out: Path, experiment: str) -> None:
-    """Makes the folder ``out`` and notes in it what it is for ("age", "age small").
+    """Makes the folder ``out`` and notes in it what it is for ("age", "age small"): once all that was asked for is
+    known to be there, so that a mistyped command leaves nothing.
 
-    Raises EbmError when it is no folder, or another experiment's.
+    Raises EbmError as ``check`` does.
     """
+    check(out, experiment)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(out / NAME, json.dumps({"experiment": experiment}) + "\n")
+
+
+def check(out: Path, experiment: str) -> None:
+    """Raises EbmError when ``out`` is no folder, or another experiment's."""
     if out.exists() and not out.is_dir():
         raise EbmError(f"--out must name a folder (got the file {out.absolute()})")
     path = out / NAME
@@ -26,6 +34,3 @@ def claim(out: Path, experiment: str) -> None:
             raise EbmError(f"{path.absolute()} is damaged ({error}); remove it or choose another --out") from error
         if kept != experiment:
             raise EbmError(f"{out.absolute()} holds the experiment {kept}, not {experiment}: choose another --out")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(path, json.dumps({"experiment": experiment}) + "\n")

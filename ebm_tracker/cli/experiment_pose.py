@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from ebm_tracker.adapters.pose.data import write_pose_file
     from ebm_tracker.adapters.regression.study import Study
     from ebm_tracker.build import choose_device
-    from ebm_tracker.cli.experiment_folder import claim
+    from ebm_tracker.cli.experiment_folder import check, claim
     from ebm_tracker.cli.tables import print_table, say
     from ebm_tracker.evaluation.regression import write_tables
     from ebm_tracker.train_settings import pose
@@ -78,12 +78,14 @@ def run(args: argparse.Namespace) -> int:
     recipe = changed_recipe(args)
     out = args.out or OUT / ("pose_small" if args.small else "pose")
     device = choose_device("cpu" if args.workers > 1 and args.device == "auto" else args.device)
-    claim(out, "pose small" if args.small else "pose")
+    title = "pose small" if args.small else "pose"
+    check(out, title)
     say(console, f"everything goes to {out.absolute()}")
     train, test, remarks = pose.choose_heads(recipe, args.data, render, out / "data", args.limit)
     for remark in remarks:
         say(console, remark)
     data = pose.open_study_data(recipe, train, test, args.backbone_weights, out / "features", device)
+    claim(out, title)
     study = Study(data, recipe.study, out / "runs", device=device, workers=args.workers)
     result = study.run()
     tables = pose.tables(recipe, study, result, remarks)

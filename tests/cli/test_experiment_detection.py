@@ -70,7 +70,8 @@ def weights_of(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
     with torch.no_grad():
-        model.roi_heads.box_predictor.cls_score.bias[[1, 38]] += 4
+        # Just above the threshold of 0.05, for one class: more boxes take long to refine.
+        model.roi_heads.box_predictor.cls_score.bias[1] += 1.7
     path = folder / f"{name}.pth"
     torch.save(model.state_dict(), path)
     return path
@@ -109,7 +110,7 @@ def test_all_variants_and_the_test_server(
 ) -> None:
     out = tmp_path / "out"
     command = ["--data", coco, "--detector", MOBILE, "--detector_weights", mobile, "--out", out, "--device", "cpu"]
-    command += ["--loaders", 0, "--steps", 1, "--batch_size", 2, "--coverage", 2, "--limit", 2]
+    command += ["--loaders", 0, "--steps", 1, "--batch_size", 1, "--coverage", 1, "--limit", 1]
     assert run(*command, "--grid_search", 1) == 0
     said = capsys.readouterr().out
     assert "Step lengths of ours on 1 validation image" in said and "Chosen in" in said
@@ -123,7 +124,7 @@ def test_all_variants_and_the_test_server(
     archive = zipfile.ZipFile(tmp_path / "server" / "detections_test-dev2017_ours-run0_results.zip")
     (name,) = archive.namelist()
     assert name == "detections_test-dev2017_ours-run0_results.json"
-    assert {item["image_id"] for item in json.loads(archive.read(name))} <= {1, 2}
+    assert {item["image_id"] for item in json.loads(archive.read(name))} == {1}
 
 
 def test_two_processes_train_one_branch(coco: Path, mobile: Path, tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from ebm_tracker.cli.experiment_folder import NAME, claim
+from ebm_tracker.cli.experiment_folder import NAME, check, claim
 from ebm_tracker.errors import EbmError
 
 
 def test_a_folder_is_kept_for_its_experiment(tmp_path: Path) -> None:
     out = tmp_path / "results" / "age"
+    check(out, "age")
+    assert not out.exists()
     claim(out, "age")
     assert json.loads((out / NAME).read_text()) == {"experiment": "age"}
     claim(out, "age")  # goes on
     with pytest.raises(EbmError, match="holds the experiment age, not age small: choose another --out"):
-        claim(out, "age small")
+        check(out, "age small")
     (tmp_path / "older").mkdir()
     claim(tmp_path / "older", "toy")  # results from before these notes were written
     assert (tmp_path / "older" / NAME).is_file()

@@ -24,7 +24,7 @@ SHORT = LoopSettings(
     learning_rate=1e-3,
     schedule="cosine",
     warmup=50,
-    workers=2,
+    workers=0,  # others need the guard of a script's main module where processes are spawned
     checkpoint_every=100,
     tensorboard=False,
 )
