@@ -36,6 +36,9 @@ from ebm_tracker.build import WEIGHTS_FOLDER
 from ebm_tracker.models.checkpoint import sha256_of
 from ebm_tracker.training.loop import LoopSettings
 
+SHOWN_IMAGES = 12
+"""Composed for a picture."""
+
 
 @dataclass(frozen=True)
 class DetectionRecipe:
@@ -204,6 +207,12 @@ def open_small(
         f"Base: Faster R-CNN on {recipe.detector.backbone}, {recipe.base.steps} steps on these images, then frozen.",
     ]
     return data, remarks
+
+
+def compose_shown(recipe: SmallRecipe, photos: Path, out: Path) -> DetectionImages:
+    """Some images of other photos, of which nothing was learned."""
+    settings = replace(recipe.compose, counts=(1, 1, SHOWN_IMAGES), photo_shares=(0.1, 0.8))
+    return open_detection_images(compose_set(photos, out / "shown", settings), "test")
 
 
 def _trained_base(base: SmallBase, images: DetectionImages) -> FrozenDetector:

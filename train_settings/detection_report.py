@@ -26,7 +26,7 @@ from ebm_tracker.evaluation.detection import OURS, MethodScores, detection_table
 from ebm_tracker.evaluation.regression import over_runs
 from ebm_tracker.evaluation.report.tables import Column, Figure, Row, Table, mark_best
 from ebm_tracker.files import write_text_atomic
-from ebm_tracker.train_settings.detection import DetectionRecipe, SmallRecipe
+from ebm_tracker.train_settings.detection import DetectionRecipe, SmallRecipe, compose_shown
 
 SHOWN = ("AP", "AP50", "AP75", MATCHED)
 """Figures of the tables."""
@@ -61,8 +61,12 @@ def tables(
     return tuple(made)
 
 
-def draw(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy, out: Path) -> list[Path]:
-    """``detection``: what each variant found, and the coverage; ``boxes``: before and after; each .png and .pdf."""
+def draw(
+    recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy, out: Path, show: Path | None = None
+) -> list[Path]:
+    """``detection``: what each variant found, and the coverage; ``boxes``: before and after; each .png and .pdf.
+
+    ``show``: photos and masks that the images of the second are composed of, in ``out``; None: the test images."""
     test, names = study.data.test, (DIRECT, *study.settings.methods)
     found = {
         name: np.stack([found_shares(test, study.detections(run, name)) for run, own in study.jobs if own == name])
@@ -78,7 +82,12 @@ def draw(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy, out: Path
     refined = [name for name in names if name in METHODS]
     if refined:
         best = OURS if OURS in refined else refined[-1]
-        shown = objects_shown(test, study.detections(0, DIRECT), study.detections(0, best), OBJECTS)
+        if show is not None and isinstance(recipe, SmallRecipe):
+            images = compose_shown(recipe, show, out)
+            found_in = [study.detect(0, name, images) for name in (DIRECT, best)]
+        else:
+            images, found_in = test, [study.detections(0, name) for name in (DIRECT, best)]
+        shown = objects_shown(images, *found_in, OBJECTS)
         if shown:
             pictures["boxes"] = before_and_after(shown)
     return [path for name, picture in pictures.items() for path in picture.write(out / name)]

@@ -71,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     small = parser.add_argument_group("with --small")
     small.add_argument("--backbone_weights", type=Path, metavar="FILE", help="of the backbone (default: the shipped)")
     small.add_argument(
+        "--show",
+        type=Path,
+        metavar="DIR",
+        help="photos and masks that the images of the picture of boxes are composed of (default: the test images)",
+    )
+    small.add_argument(
         "--workers", type=positive_int, default=1, metavar="N", help="trainings side by side, on a CPU (default: 1)"
     )
     parser.add_argument(
@@ -114,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         result = study.run()
     if result is not None:
         if data.test.file.annotations:
-            _report(console, study, result, recipe, remarks, out)
+            _report(console, study, result, recipe, remarks, out, args.show)
         else:
             _pack(console, study, args.test_split, out)
     return 0
@@ -154,7 +160,7 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 0:
             raise ValueError(f"--{name} must be at least 0 (got {value})")
-    others = ("detector", "detector_weights", "limit", "loaders") if args.small else ("backbone_weights",)
+    others = ("detector", "detector_weights", "limit", "loaders") if args.small else ("backbone_weights", "show")
     for name in others:
         if getattr(args, name):
             kind = "goes with COCO, not with" if args.small else "needs"
@@ -185,6 +191,7 @@ def _report(
     recipe: DetectionRecipe | SmallRecipe,
     remarks: Sequence[str],
     out: Path,
+    show: Path | None,
 ) -> None:
     """Tables and figures."""
     from ebm_tracker.cli.tables import print_table, say
@@ -199,7 +206,7 @@ def _report(
         print_table(console, table)
     written = list(write_tables(out, tables))
     if plots_available():
-        written += detection_report.draw(recipe, study, out)
+        written += detection_report.draw(recipe, study, out, show)
     else:
         say(console, f"no figures: {MISSING}")
     say(console, "written: " + ", ".join(map(str, written)))

@@ -162,11 +162,13 @@ def test_the_small_experiment(
     assert "train: 6 images, val: 2 images, test: 4 images" in said and "then frozen" in said
     made = {path.name for path in out.iterdir()}
     assert {"set", "base", "features", "runs", "table.md", "table.csv", "table_2.csv"} <= made
+    assert not (out / "shown").exists()
     before = (out / "table.md").read_text()
     assert "IoU-Net\\*" in before and "How far ours is above" in before
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*")}
-    assert run("--data", photos, "--small", "--out", out, "--device", "cpu") == 0
+    assert run("--data", photos, "--small", "--out", out, "--device", "cpu", "--show", photos) == 0
     assert (out / "table.md").read_text() == before
+    assert len(list((out / "shown" / "test").glob("*.jpg"))) == detection.SHOWN_IMAGES
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*")} == stamps
 
 

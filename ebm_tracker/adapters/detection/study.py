@@ -285,6 +285,11 @@ class DetectionStudy:
         """What it found in the test images, in COCO's format."""
         return read_results(self.folder_of(run, name) / "detections.json")
 
+    def detect(self, run: int, name: str, images: DetectionImages) -> list[Result]:
+        """What it finds in other images, of the same classes. Raises FrameReadError for a damaged one."""
+        found = zip(images.images, self._found(run, name, images), strict=True)
+        return [result for image, few in found for result in results_of(image.image_id, few, images.classes)]
+
     def _branch(self, run: int, name: str) -> ConfidenceBranch:
         branch = self.fit(run, name)
         assert isinstance(branch, ConfidenceBranch)
@@ -302,12 +307,11 @@ class DetectionStudy:
                 self.search(run, name, progress, done)
                 done += self._searched(name)
             refine = _plain(self.refine_settings(run, name))
-        test, detect = self.data.test, self.model(run, name)
+        test = self.data.test
         results: list[Result] = []
         overlaps = []
-        for index, (image, pyramid) in enumerate(zip(test.images, self._pyramids(test), strict=True)):
-            found = _to_cpu(detect(pyramid)[0])
-            results += results_of(image.image_id, found, test.classes)
+        for index, found in enumerate(self._found(run, name, test)):
+            results += results_of(test.images[index].image_id, found, test.classes)
             overlaps.append(matched_ious(test.objects[index], found))
             progress.finish(done + index + 1)
         path = self.folder_of(run, name) / "detections.json"
@@ -321,9 +325,11 @@ class DetectionStudy:
             figures = {**scored.figures, MATCHED: mean}
         return {"figures": figures, "matches": len(matched), "refine": refine}
 
-    def _pyramids(self, images: DetectionImages) -> Iterator[Pyramid]:
+    def _found(self, run: int, name: str, images: DetectionImages) -> Iterator[Detections]:
+        """Of each image, in its pixels, on the CPU."""
+        detect = self.model(run, name)
         for index in range(len(images)):
-            yield self.detector.pyramid([images.tensor(index)])
+            yield _to_cpu(detect(self.detector.pyramid([images.tensor(index)]))[0])
 
 
 def _stored(path: Path) -> dict[str, Any]:
