@@ -17,6 +17,7 @@ either for ours, 1e-3 for the Gaussian head. Step lengths of refinement are sear
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 import torch
 
+from ebm_tracker.adapters.detection.annotations import DetectionDataError
 from ebm_tracker.adapters.detection.base import FrozenDetector
 from ebm_tracker.adapters.detection.collage import ComposeSettings
 from ebm_tracker.adapters.detection.compose import compose_set
@@ -172,16 +174,33 @@ def open_coco(recipe: DetectionRecipe, source: CocoSource) -> tuple[DetectionDat
             images = images.part(range(source.limit))
         opened[role] = images
         remarks.append(f"{role}: {len(images)} images of {split}" + (f"; left out: {left_out}" if left_out else ""))
+    _require_one_list(opened)
+    if searches and not opened["val"].file.annotations:
+        raise DetectionDataError(f"{source.val} has no annotations: step lengths cannot be searched on it")
     if searches and source.val == source.test:
         remarks.append(f"Step lengths are searched on {source.val}, which is tested on, too: for the test server only.")
-    facts = {
+    facts: dict[str, Any] = {
         "detector": recipe.detector,
         "weights": sha256_of(source.weights)[:16] if source.weights is not None else "torchvision",
-        "splits": [source.train, source.val, source.test],
-        "limit": source.limit,
-        "train images": len(opened["train"]),
     }
     return DetectionData(opened["train"], opened["test"], make, facts, opened.get("val")), remarks
+
+
+def _require_one_list(opened: Mapping[str, DetectionImages]) -> None:
+    """Raises DetectionDataError when two of the files list other categories."""
+    train = opened["train"].file
+    for images in opened.values():
+        if (images.file.classes.ids, images.file.classes.names) != (train.classes.ids, train.classes.names):
+            raise DetectionDataError(
+                f"{images.file.path.absolute()} must list the categories of {train.path.name}, with the same ids and "
+                f"names (got {_listed(images)}; there {_listed(opened['train'])})"
+            )
+
+
+def _listed(images: DetectionImages) -> str:
+    classes = images.file.classes
+    pairs = [f"{number} {name}" for number, name in zip(classes.ids, classes.names, strict=True)]
+    return ", ".join(pairs[:5]) + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
 
 
 def open_small(
@@ -194,7 +213,8 @@ def open_small(
     weights = backbone_weights
     if weights is None and recipe.detector.backbone == "efficientnet_lite0":
         weights = WEIGHTS_FOLDER / "default.safetensors"  # the shipped network contains it
-    facts: dict[str, Any] = {"set": asdict(recipe.compose), "images": len(train)}
+    # The annotations say nothing about the pixels; the set's own description has a digest of the photos.
+    facts: dict[str, Any] = {"set": sha256_of(root / "compose.json")[:16], "train": train.digest}
     facts["backbone"] = sha256_of(weights)[:16] if weights is not None else "torchvision"
     base = SmallBase(recipe.detector, recipe.base, out / "base", len(train.classes) + 1, weights, facts)
     base.train(train, device=device)

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from ebm_tracker.adapters.counting import open_counter
+from ebm_tracker.adapters.detection.annotations import DetectionDataError
 from ebm_tracker.adapters.detection.comparison import found_shares, objects_shown
 from ebm_tracker.adapters.detection.coverage import LEVEL, EdgeCoverage, measure_coverage, spread
 from ebm_tracker.adapters.detection.data import DetectionImages
@@ -84,10 +85,11 @@ def draw(
         best = OURS if OURS in refined else refined[-1]
         if show is not None and isinstance(recipe, SmallRecipe):
             images = compose_shown(recipe, show, out)
-            found_in = [study.detect(0, name, images) for name in (DIRECT, best)]
+            before, after = (study.detect(0, name, images) for name in (DIRECT, best))
         else:
-            images, found_in = test, [study.detections(0, name) for name in (DIRECT, best)]
-        shown = objects_shown(images, *found_in, OBJECTS)
+            images = test
+            before, after = (study.detections(0, name) for name in (DIRECT, best))
+        shown = objects_shown(images, before, after, OBJECTS)
         if shown:
             pictures["boxes"] = before_and_after(shown)
     return [path for name, picture in pictures.items() for path in picture.write(out / name)]
@@ -112,8 +114,11 @@ def coverage(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy) -> Co
     scores = json.loads((path.parent / "scores.json").read_text(encoding="utf-8"))["settings"]
     fitted_on = _temperature_images(study)
     decides = {"scores": scores, "count": count, "validation": 0 if fitted_on is None else len(fitted_on)}
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if stored.get("settings") != decides:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise DetectionDataError(f"{path.absolute()} is damaged ({error}); remove it") from error
+    if not isinstance(stored, dict) or stored.get("settings") != decides:
         stored = {"settings": decides, **_measured(study, fitted_on, count)}
         write_text_atomic(path, json.dumps(stored) + "\n")
     plain, tempered = (None if stored[name] is None else _edges(stored[name]) for name in ("plain", "tempered"))
@@ -123,7 +128,9 @@ def coverage(recipe: DetectionRecipe | SmallRecipe, study: DetectionStudy) -> Co
 def _temperature_images(study: DetectionStudy) -> DetectionImages | None:
     """Validation images that are not tested on."""
     val, test = study.data.val, study.data.test
-    return None if val is None or val.file.path == test.file.path else val
+    if val is None or val.file.path == test.file.path or not any(len(objects.labels) for objects in val.objects):
+        return None
+    return val
 
 
 def _measured(study: DetectionStudy, fitted_on: DetectionImages | None, count: int) -> dict[str, Any]:

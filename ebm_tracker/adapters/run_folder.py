@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from ebm_tracker.errors import WeightsError
 from ebm_tracker.training.checkpoint import (
     BEST,
     LAST,
@@ -72,9 +73,20 @@ def train_or_load(
     expected = flat_settings(fingerprint) | flat_settings(settings.deciding(), "loop.")
     # A run may go on to more steps until it is finished: then their number decides its weights, too.
     state, length = load_state(final), {"loop.steps": repr(settings.steps)}
+    if not isinstance(state["settings"], dict):
+        raise WeightsError(f"{final.absolute()} is not a checkpoint of a training run")
     require_same_settings(final, state["settings"] | {"loop.steps": repr(state["steps"])}, expected | length)
-    load_trained(final, trained)
+    load_final(final, trained)
     step.to(processes.device(device)).eval()
+
+
+def load_final(path: Path, module: nn.Module) -> None:
+    """Puts the weights of a finished run into ``module``. Raises WeightsError when they are not its."""
+    try:
+        load_trained(path, module)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # torch's for names and shapes, a line each
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{path.absolute()} holds other weights than are trained here: {reason}") from error
 
 
 def _finish(folder: Path, source: str, steps: int) -> None:

@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", type=positive_int, metavar="R", help="trainings of each (default: 1, 3 with --small)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the first training (default: 0)")
-    parser.add_argument("--steps", type=positive_int, metavar="N", help="of every training (default: the recipe's)")
+    parser.add_argument(
+        "--steps", type=positive_int, metavar="N", help="of each variant's training, from its start on (default: the "
+        "recipe's)"
+    )  # fmt: skip
     parser.add_argument("--batch_size", type=positive_int, metavar="N", help="images of a step (default: the recipe's)")
     parser.add_argument(
         "--grid_search",
@@ -58,11 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coco = parser.add_argument_group("on COCO, or your set in its layout")
     coco.add_argument("--detector", metavar="NAME", help="of torchvision (default: fasterrcnn_resnet50_fpn)")
     coco.add_argument("--detector_weights", type=Path, metavar="FILE", help="its state dict (default: torchvision's)")
-    coco.add_argument("--train_split", default="train2017", metavar="SPLIT", help="(default: train2017)")
-    coco.add_argument("--val_split", default="val2017", metavar="SPLIT", help="of --grid_search (default: val2017)")
+    coco.add_argument("--train_split", metavar="SPLIT", help="(default: train2017)")
+    coco.add_argument("--val_split", metavar="SPLIT", help="of --grid_search (default: val2017)")
     coco.add_argument(
         "--test_split",
-        default="val2017",
         metavar="SPLIT",
         help="(default: val2017); test-dev2017 gives files for the test server",
     )
@@ -94,14 +96,15 @@ def run(args: argparse.Namespace) -> int:
 
     from ebm_tracker.adapters.detection.study import DetectionStudy
     from ebm_tracker.build import choose_device
-    from ebm_tracker.cli.experiment_folder import check, claim
+    from ebm_tracker.cli.experiment_folder import at_work, check, claim
     from ebm_tracker.cli.tables import say
+    from ebm_tracker.errors import EbmError
     from ebm_tracker.training.processes import joined_processes
 
     recipe = changed_recipe(args)
     device = choose_device("cpu" if args.workers > 1 and args.device == "auto" else args.device)
     out: Path = (args.out or OUT / ("detection_small" if args.small else "detection")).absolute()
-    with joined_processes(device) as processes:
+    with joined_processes(device) as processes, at_work(out, processes.is_first):
         if args.small and processes.count > 1:
             raise ValueError("--small runs in one process: start it without torchrun")
         console = Console(quiet=not processes.is_first)
@@ -117,12 +120,15 @@ def run(args: argparse.Namespace) -> int:
         processes.from_first(lambda: claim(out, title))
         workers: int = args.workers
         study = DetectionStudy(data, recipe.study, out / "runs", device=device, workers=workers, processes=processes)
-        result = study.run()
+        try:
+            result = study.run()
+        except FloatingPointError as error:
+            raise EbmError(f"training stopped: {error}") from error
     if result is not None:
         if data.test.file.annotations:
             _report(console, study, result, recipe, remarks, out, args.show)
         else:
-            _pack(console, study, args.test_split, out)
+            _pack(console, study, out)
     return 0
 
 
@@ -160,7 +166,9 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 0:
             raise ValueError(f"--{name} must be at least 0 (got {value})")
-    others = ("detector", "detector_weights", "limit", "loaders") if args.small else ("backbone_weights", "show")
+    splits = ("train_split", "val_split", "test_split")
+    coco = ("detector", "detector_weights", "limit", "loaders", *splits)
+    others = coco if args.small else ("backbone_weights", "show")
     for name in others:
         if getattr(args, name):
             kind = "goes with COCO, not with" if args.small else "needs"
@@ -178,9 +186,8 @@ def _open(
     root = args.data or Settings.load().require("photos" if args.small else "coco", "--data DIR")
     if isinstance(recipe, detection.SmallRecipe):
         return detection.open_small(recipe, root, out, device, args.backbone_weights)
-    source = detection.CocoSource(
-        root, args.detector_weights, args.train_split, args.val_split, args.test_split, args.limit
-    )
+    splits = {name: value for name in ("train", "val", "test") if (value := getattr(args, f"{name}_split")) is not None}
+    source = detection.CocoSource(root, args.detector_weights, limit=args.limit, **splits)
     return detection.open_coco(recipe, source)
 
 
@@ -212,11 +219,12 @@ def _report(
     say(console, "written: " + ", ".join(map(str, written)))
 
 
-def _pack(console: Console, study: DetectionStudy, split: str, out: Path) -> None:
+def _pack(console: Console, study: DetectionStudy, out: Path) -> None:
     """Detections of each training as the test server takes them, of images whose objects it alone knows."""
     from ebm_tracker.adapters.detection.results import pack_results
     from ebm_tracker.cli.tables import say
 
+    split = study.data.test.file.path.stem.removeprefix("image_info_").removeprefix("instances_")
     for run, name in study.jobs:
         detections = study.folder_of(run, name) / "detections.json"
         method = f"{name.replace('_', '-')}-run{run}"

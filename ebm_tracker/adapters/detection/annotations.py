@@ -22,6 +22,8 @@ NO_BOX = "annotations without a box of four numbers"
 NO_PLACE = "annotations of an image that is not listed"
 NO_CLASS = "annotations of a category that is not listed"
 SAME_ANNOTATION = "annotations with an id that another one has"
+LARGEST_ID = 2**53
+"""The metric's code keeps ids in doubles."""
 LARGEST = 1e12
 """Of any number in a file."""
 
@@ -139,7 +141,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise DetectionDataError(f"there is no annotation file {path.absolute()}")
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DetectionDataError(f"{path.absolute()} is not JSON ({error})") from error
     keys = ["images", "categories"]
     if isinstance(document, dict) and "annotations" in document:
@@ -197,7 +199,7 @@ def _annotation(item: dict[str, Any]) -> Annotation:
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST_ID < value < LARGEST_ID
 
 
 def _is_box(box: Any) -> bool:

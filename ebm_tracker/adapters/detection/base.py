@@ -6,6 +6,7 @@ pixels, those of the resized image that the network sees. Maps, regions and raw 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -142,6 +143,9 @@ class FrozenDetector(nn.Module):
                 "model must be a torchvision detector with box heads on a feature pyramid, such as "
                 f"fasterrcnn_resnet50_fpn (got {type(model).__name__})"
             )
+        other = {str(value.dtype) for value in model.parameters()} - {"torch.float32"}
+        if other:
+            raise ValueError(f"model must have float32 weights (got {', '.join(sorted(other))}): call model.float()")
         self.model = model.requires_grad_(False).eval()
         model.zero_grad(set_to_none=True)  # what is left of its training
         self.classes, self.feature_size = int(scorer.out_features), int(scorer.in_features)
@@ -153,6 +157,15 @@ class FrozenDetector(nn.Module):
     def train(self, mode: bool = True) -> FrozenDetector:
         """Stays in eval mode."""
         return super().train(False)
+
+    @property
+    def digest(self) -> str:
+        """Of its weights: what was trained on another detector does not fit, whatever the shapes say."""
+        found = hashlib.sha256()
+        for name, value in self.model.state_dict().items():
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     @property
     def box_head(self) -> nn.Module:

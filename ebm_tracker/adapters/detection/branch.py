@@ -127,12 +127,13 @@ class ConfidenceBranch(nn.Module):
 
 
 def check_labels(labels: Tensor, count: int, classes: int) -> None:
-    """Raises ValueError unless ``labels`` is (count,), whole numbers below ``classes``."""
-    if labels.shape != (count,) or labels.is_floating_point():
+    """Raises ValueError unless ``labels`` is (count,), whole numbers from 1 to below ``classes``: 0 is the background,
+    of which no branch learns anything."""
+    if labels.shape != (count,) or labels.dtype not in (torch.int64, torch.int32, torch.int16):
         raise ValueError(f"labels must be ({count},) whole numbers (got {tuple(labels.shape)} of {labels.dtype})")
-    if count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+    if count and not 1 <= int(labels.min()) <= int(labels.max()) < classes:
         found = f"{int(labels.min())} to {int(labels.max())}"
-        raise ValueError(f"labels must lie in 0..{classes - 1} (got {found})")
+        raise ValueError(f"labels must lie in 1..{classes - 1} (got {found})")
 
 
 class AutogradImageEnergy:

@@ -46,23 +46,32 @@ def compose_set(
     Raises DetectionDataError: no photos, too few of them, or a folder with a set of other photos or settings.
     """
     listed = find_photos(photos)
+    parts = split_names(listed, settings)
+    few = [split for split, names in parts.items() if not names]
+    if few:
+        raise DetectionDataError(f"{photos.absolute()} has too few photos ({len(listed)}): none is left for {few[0]}")
     facts = {**asdict(settings), "photos": _digest(listed)}
     described = json.loads(json.dumps(facts))
     path = folder / "compose.json"
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DetectionDataError(f"{path.absolute()} is damaged ({error}); choose another folder") from error
+        if not isinstance(kept, dict):
+            raise DetectionDataError(f"{path.absolute()} is damaged; choose another folder")
         if kept != described:
             other = ", ".join(sorted(key for key in {*kept, *described} if kept.get(key) != described.get(key)))
-            raise DetectionDataError(f"{folder.absolute()} holds a set with another {other}: remove it or name another")
-    else:
-        (folder / "annotations").mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, json.dumps(described, indent=1) + "\n")
-    for number, (split, names) in enumerate(split_names(listed, settings).items()):
+            raise DetectionDataError(f"{folder.absolute()} holds a set with another {other}: choose another folder")
+    for number, (split, names) in enumerate(parts.items()):
         target = folder / "annotations" / f"instances_{split}.json"
         if not target.is_file():
             stock = load_stock(names, settings)
-            (folder / split).mkdir(exist_ok=True)
+            for place in (folder / split, target.parent):
+                place.mkdir(parents=True, exist_ok=True)
             document = _write_split(folder / split, stock, settings, (settings.seed, number), quiet)
+            # Not before something is finished: who mends a photo that was refused goes on in the same folder.
+            write_text_atomic(path, json.dumps(described, indent=1) + "\n")
             write_text_atomic(target, json.dumps(document) + "\n")
     return folder
 
@@ -163,6 +172,15 @@ def _write_split(
 
 
 def _digest(photos: Mapping[str, Path]) -> str:
-    """Of the names and sizes of the files."""
-    lines = (f"{name} {path.stat().st_size}\n" for name, path in photos.items())
+    """Of the names and contents of the photos, their masks and outlines."""
+    lines = (f"{name} {_content(path)}\n" for name, path in photos.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def _content(photo: Path) -> str:
+    """Of a photo and of the files beside it that say where its objects are."""
+    found = hashlib.sha256(photo.read_bytes())
+    for beside in ("masks", "seg_labels", "det_labels"):
+        for path in sorted((photo.parent.parent / beside).glob(f"{photo.stem}.*")):
+            found.update(path.read_bytes())
+    return found.hexdigest()

@@ -6,6 +6,7 @@ the test server ``annotations/image_info_test-dev2017.json`` with the images in 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,6 +125,17 @@ class DetectionImages:
     def tensor(self, index: int) -> Tensor:
         """(3, H, W) float RGB 0..1, as torchvision's detectors take it. Raises as ``read``."""
         return torch.from_numpy(np.array(self.read(index).transpose(2, 0, 1))).float() / 255
+
+    @property
+    def digest(self) -> str:
+        """Of what the annotations say about the images that are used: names, sizes, boxes, labels, classes. The pixels
+        are not in it."""
+        found = hashlib.sha256(repr(self.classes).encode())
+        for image, objects in zip(self.images, self.objects, strict=True):
+            found.update(repr(image).encode())
+            found.update(objects.boxes_xyxy.numpy().tobytes())
+            found.update(objects.labels.numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def part(self, indices: Iterable[int]) -> DetectionImages:
         """These images only."""

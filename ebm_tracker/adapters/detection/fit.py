@@ -11,10 +11,11 @@ from ebm_tracker.adapters.detection.base import FrozenDetector
 from ebm_tracker.adapters.detection.branch import ConfidenceBranch
 from ebm_tracker.adapters.detection.data import DetectionImages, TrainingImages
 from ebm_tracker.adapters.detection.steps import METHODS, ConfidenceStep
+from ebm_tracker.adapters.detection.variants import BASE
 from ebm_tracker.adapters.regression.fitting import seeded
-from ebm_tracker.adapters.run_folder import FINAL, train_or_load
+from ebm_tracker.adapters.run_folder import FINAL, load_final, train_or_load
 from ebm_tracker.errors import WeightsError
-from ebm_tracker.training.checkpoint import load_trained
+from ebm_tracker.training.checkpoint import load_state
 from ebm_tracker.training.display import Display
 from ebm_tracker.training.loop import LoopSettings
 
@@ -68,7 +69,7 @@ def fit_branch(
         TrainingImages(images, loop.steps * loop.batch_size, loop.seed),
         replace(loop, evaluate_every=0),
         folder,
-        fingerprint={"method": method, "samples": samples, "images": len(images), "classes": detector.classes},
+        fingerprint={"method": method, "samples": samples, "images": images.digest, BASE: detector.digest},
         device=device,
         display=display,
     )
@@ -84,9 +85,8 @@ def load_branch(detector: FrozenDetector, folder: Path) -> ConfidenceBranch:
     if not path.is_file():
         raise WeightsError(f"{folder.absolute()} holds no finished training: {FINAL} is missing")
     branch = ConfidenceBranch.of_detector(detector)
-    try:
-        load_trained(path, branch)
-    except RuntimeError as error:  # torch's for names and shapes, a line each
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path.absolute()} does not fit a branch of this detector: {reason}") from error
+    load_final(path, branch)
+    trained_on = load_state(path)["settings"].get(BASE)
+    if trained_on != repr(detector.digest):
+        raise WeightsError(f"{path.absolute()} belongs to another detector: its weights are not those of this one")
     return branch.eval()

@@ -84,6 +84,7 @@ def refine(model: EnergyDetector, images: Sequence[Tensor], detections: Sequence
     better: list[Found] = []
     for number, (image, few) in enumerate(zip(images, detections, strict=True)):
         boxes, labels = _boxes_and_labels(few, number)
+        boxes = boxes if boxes.is_floating_point() else boxes.float()
         ends = boxes.clone()
         if len(boxes):
             pyramid = model.detector.pyramid([image])

@@ -203,7 +203,7 @@ def _opened(folder: Path, names: Iterable[str], mode: Literal["r", "r+"] = "r") 
     try:
         paths = {name: folder / f"{name}.npy" for name in names}
         return {name: np.load(path, mmap_mode=mode, allow_pickle=False) for name, path in paths.items()}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DetectionDataError(f"{folder.absolute()} is damaged ({error}); remove it") from error
 
 

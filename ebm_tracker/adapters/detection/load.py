@@ -39,6 +39,8 @@ def load_detector(name: str, weights: Path | None = None, **settings: Any) -> Fr
     where = str(weights.absolute()) if weights is not None else f"torchvision's file of {name}"
     if _SCORER not in state:
         raise WeightsError(f"{where} is no detector of torchvision with box heads: it has no {_SCORER}")
+    if state[_SCORER].ndim != 2:
+        raise WeightsError(f"{where}: {_SCORER} must be (classes, features) (got {tuple(state[_SCORER].shape)})")
     known = {"num_classes": len(state[_SCORER])} | settings
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **known)
     if not any(key.endswith(_COUNTER) for key in state):

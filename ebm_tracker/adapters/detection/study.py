@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -35,6 +36,7 @@ from ebm_tracker.adapters.detection.results import Result, read_results, results
 from ebm_tracker.adapters.detection.step_search import Trial, search_steps, step_grid
 from ebm_tracker.adapters.detection.steps import METHODS, ConfidenceStep
 from ebm_tracker.adapters.detection.variants import (
+    BASE,
     DIRECT,
     HEADS,
     MATCHED,
@@ -50,6 +52,8 @@ from ebm_tracker.adapters.run_folder import train_or_load
 from ebm_tracker.files import write_text_atomic
 from ebm_tracker.training.display import Silence
 from ebm_tracker.training.processes import Processes
+
+DETECTIONS = "detections.json"
 
 
 class DetectionStudy:
@@ -77,6 +81,9 @@ class DetectionStudy:
             raise ValueError(f"workers must be 1 on a device other than the CPU and under torchrun (got {workers})")
         if settings.search_images and data.val is None:
             raise ValueError("data must have val where step lengths are searched")
+        if settings.search_images and data.val is not None and not data.val.file.annotations:
+            path = data.val.file.path.absolute()
+            raise ValueError(f"the validation images must have annotations where step lengths are searched ({path})")
         self.data, self.settings, self.folder = data, settings, folder
         self.device, self.workers, self.quiet = self.processes.device(device), workers, quiet
 
@@ -95,7 +102,7 @@ class DetectionStudy:
         if self.data.kept is None:
             return None
         return KeptFeatures(
-            self.data.train, self.detector, self.data.kept, facts=self.data.fingerprint, quiet=self.quiet
+            self.data.train, self.detector, self.data.kept, facts=self._data_facts, quiet=self.quiet
         )
 
     @property
@@ -142,8 +149,8 @@ class DetectionStudy:
         part = Progress() if progress is None else progress
         path = self.folder_of(run, name) / "scores.json"
         decides = self._decides(run, name)
-        stored = _stored(path)
-        if stored.get("settings") != decides:
+        stored = _stored(path, "figures", "matches", "refine")
+        if stored.get("settings") != decides or not (path.parent / DETECTIONS).is_file():
             stored = {"settings": decides, **self._score(run, name, part)}
             write_text_atomic(path, json.dumps(stored, indent=1) + "\n")
         part.finish(self.units(name))
@@ -178,6 +185,9 @@ class DetectionStudy:
             device=self.device,
             processes=self.processes,
         )
+        report = dataset.faults.report() if isinstance(dataset, TrainingImages) else None
+        if report is not None and not self.quiet:
+            Console().print(report, markup=False, soft_wrap=True)
         return step.trained
 
     def _step(self, name: str) -> HeadStep | ConfidenceStep:
@@ -192,17 +202,31 @@ class DetectionStudy:
         return ConfidenceStep(branch, loss=loss, scheme=scheme, pyramid_of=self.kept.pyramid)  # type: ignore[arg-type]
 
     def _trained_by(self, name: str) -> dict[str, Any]:
-        facts: dict[str, Any] = {"data": dict(self.data.fingerprint), "kept": self.data.kept is not None}
+        facts: dict[str, Any] = {**self._data_facts, "kept": self.data.kept is not None}
         return facts if name in HEADS else facts | {"samples": self.settings.samples}
 
     def _decides(self, run: int, name: str) -> dict[str, Any]:
         """What decides the scores of a training."""
-        facts: dict[str, Any] = {"data": dict(self.data.fingerprint), "test": len(self.data.test)}
+        known = self._data_facts
+        facts: dict[str, Any] = {"data": known["data"], BASE: known[BASE], "test": self._test_digest}
         if name != DIRECT:
             facts |= {"trained": self._trained_by(name), "loop": self._loop_facts(name, run)}
         if name in METHODS:
             facts |= {"refine": _plain(self.settings.refine[name]), "searched": self._search_facts(name)}
         return dict(json.loads(json.dumps(facts)))
+
+    @cached_property
+    def _data_facts(self) -> dict[str, Any]:
+        """What a training learns from."""
+        return {"data": dict(self.data.fingerprint), "train": self.data.train.digest, BASE: self.detector.digest}
+
+    @cached_property
+    def _test_digest(self) -> str:
+        return self.data.test.digest
+
+    @cached_property
+    def _val_digest(self) -> str:
+        return "" if self.data.val is None else self.data.val.digest
 
     def _loop_facts(self, name: str, run: int) -> dict[str, Any]:
         loop = self.settings.loop_of(name, run)
@@ -214,7 +238,7 @@ class DetectionStudy:
         """Every step length of the grid, with its AP on the validation images, best first; kept in ``steps.json``."""
         path = self.folder_of(run, name) / "steps.json"
         decides = self._decides(run, name)
-        stored = _stored(path)
+        stored = _stored(path, "trials")
         if stored.get("settings") != decides:
             trials = self._search(run, name, Progress() if progress is None else progress, done)
             listed = [{"refine": _plain(trial.settings), "score": trial.score} for trial in trials]
@@ -256,7 +280,10 @@ class DetectionStudy:
 
     def _search_facts(self, name: str) -> dict[str, Any]:
         settings = self.settings
-        return {"images": self._searched(name), "factors": settings.factors, "ratios": settings.ratios}
+        searched = self._searched(name)
+        if not searched:
+            return {"images": 0}
+        return {"images": searched, "val": self._val_digest, "factors": settings.factors, "ratios": settings.ratios}
 
     # Detections ------------------------------------------------------------------------------------------------------
 
@@ -283,7 +310,7 @@ class DetectionStudy:
 
     def detections(self, run: int, name: str) -> list[Result]:
         """What it found in the test images, in COCO's format."""
-        return read_results(self.folder_of(run, name) / "detections.json")
+        return read_results(self.folder_of(run, name) / DETECTIONS)
 
     def detect(self, run: int, name: str, images: DetectionImages) -> list[Result]:
         """What it finds in other images, of the same classes. Raises FrameReadError for a damaged one."""
@@ -314,7 +341,7 @@ class DetectionStudy:
             results += results_of(test.images[index].image_id, found, test.classes)
             overlaps.append(matched_ious(test.objects[index], found))
             progress.finish(done + index + 1)
-        path = self.folder_of(run, name) / "detections.json"
+        path = self.folder_of(run, name) / DETECTIONS
         path.parent.mkdir(parents=True, exist_ok=True)  # of DIRECT no training makes it
         write_results(path, results)
         matched = torch.cat(overlaps)
@@ -332,14 +359,17 @@ class DetectionStudy:
             yield _to_cpu(detect(self.detector.pyramid([images.tensor(index)]))[0])
 
 
-def _stored(path: Path) -> dict[str, Any]:
+def _stored(path: Path, *keys: str) -> dict[str, Any]:
     """What the file says; nothing where there is none."""
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DetectionDataError(f"{path.absolute()} is damaged ({error}); remove it") from error
+    if not isinstance(found, dict) or not {"settings", *keys} <= found.keys():
+        raise DetectionDataError(f"{path.absolute()} is damaged (it lacks what a study writes); remove it")
+    return found
 
 
 def _with_head(detector: FrozenDetector, head: BoxHead | None, pyramid: Pyramid) -> list[Detections]:

@@ -17,6 +17,8 @@ from ebm_tracker.adapters.detection.refinement import IOU_NET, IOU_NET_STAR, OUR
 from ebm_tracker.adapters.detection.steps import METHODS
 from ebm_tracker.training.loop import LoopSettings
 
+BASE = "base"
+"""Setting of a run that has the detector's digest."""
 DIRECT = "direct"
 """The detector as it is; of it there is one run."""
 HEADS: Mapping[str, type[BoxHead]] = {"gaussian": GaussianBoxHead, "laplace": LaplaceBoxHead}
@@ -36,7 +38,7 @@ class DetectionData:
         train: images to learn from (``training=True``).
         test: images to detect in.
         detector: makes the frozen base; picklable for several workers.
-        fingerprint: what decides images and detector, by name.
+        fingerprint: what decides the training images and the detector besides their digests, by name.
         val: images to search the step lengths on; None where none are searched.
         kept: folder for the features of the training images; None: every image is read each time it is drawn, which
             takes no room.

@@ -84,7 +84,7 @@ def test_the_same_again_and_gone_on_with(photos: Path, tmp_path: Path) -> None:
     kept.write_bytes(b"mine")  # a finished split is left alone
     again = contents(compose_set(photos, tmp_path / "b", SMALL, quiet=True))
     assert {**again, "train/000001.jpg": b""} == {**first, "train/000001.jpg": b""} and kept.read_bytes() == b"mine"
-    with pytest.raises(DetectionDataError, match="another counts, seed: remove it"):
+    with pytest.raises(DetectionDataError, match="another counts, seed: choose another folder"):
         compose_set(photos, tmp_path / "a", replace(SMALL, seed=2, counts=(5, 2, 4)), quiet=True)
 
 

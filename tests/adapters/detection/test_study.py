@@ -349,7 +349,7 @@ def test_other_candidates_are_another_study(data: DetectionData, copy: Path) -> 
     with pytest.raises(ValueError, match=r"kept True \(now False\)"):
         run(DetectionStudy(replace(data, kept=None), SETTINGS, copy, quiet=True))
     other = replace(data, fingerprint={"set": "circles"})
-    with pytest.raises(DetectionDataError, match="keeps features with another base, set"):
+    with pytest.raises(DetectionDataError, match="keeps features with another data"):
         run(DetectionStudy(other, SETTINGS, copy, quiet=True))
     with pytest.raises(ValueError, match=r"data.set 'rectangles' \(now 'circles'\)"):
         run(DetectionStudy(replace(other, kept=None), SETTINGS, copy, quiet=True))
