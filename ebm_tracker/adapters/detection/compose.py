@@ -63,16 +63,17 @@ def compose_set(
         if kept != described:
             other = ", ".join(sorted(key for key in {*kept, *described} if kept.get(key) != described.get(key)))
             raise DetectionDataError(f"{folder.absolute()} holds a set with another {other}: choose another folder")
-    for number, (split, names) in enumerate(parts.items()):
-        target = folder / "annotations" / f"instances_{split}.json"
-        if not target.is_file():
-            stock = load_stock(names, settings)
-            for place in (folder / split, target.parent):
+    targets = {split: folder / "annotations" / f"instances_{split}.json" for split in parts}
+    # All photos are read before the first image is made: a damaged one is said at once.
+    stocks = {split: load_stock(names, settings) for split, names in parts.items() if not targets[split].is_file()}
+    for number, split in enumerate(parts):
+        if split in stocks:
+            for place in (folder / split, targets[split].parent):
                 place.mkdir(parents=True, exist_ok=True)
-            document = _write_split(folder / split, stock, settings, (settings.seed, number), quiet)
+            document = _write_split(folder / split, stocks.pop(split), settings, (settings.seed, number), quiet)
             # Not before something is finished: who mends a photo that was refused goes on in the same folder.
             write_text_atomic(path, json.dumps(described, indent=1) + "\n")
-            write_text_atomic(target, json.dumps(document) + "\n")
+            write_text_atomic(targets[split], json.dumps(document) + "\n")
     return folder
 
 
