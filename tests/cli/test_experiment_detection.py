@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from ebm_tracker.adapters.detection import ConfidenceBranch, DetectionDataError, load_branch, load_detector
 from ebm_tracker.cli import experiment_detection
+from ebm_tracker.errors import EbmError
 from ebm_tracker.settings import SettingsError
 from ebm_tracker.train_settings import detection
 from ebm_tracker.training.checkpoint import load_state
@@ -205,6 +207,49 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_flags_that_do_not_fit(coco: Path, tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         run("--data", coco, "--out", tmp_path, *arguments)
+
+
+def test_what_cannot_be_used_is_said_before_a_training(coco: Path, mobile: Path, tmp_path: Path) -> None:
+    """Categories that differ between the splits, no annotations to search on, weights that are no numbers."""
+    root = tmp_path / "set"
+    shutil.copytree(coco, root)
+    path = root / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "another"
+    path.write_text(json.dumps(content))
+    command = ("--detector", MOBILE, "--detector_weights", mobile, "--out", tmp_path / "out", "--loaders", 0)
+    with pytest.raises(DetectionDataError, match=r"must list the categories of .* \(got 1 another, 2 class 2"):
+        run("--data", root, *command)
+    with pytest.raises(DetectionDataError, match="test-dev2017 has no annotations: step lengths cannot"):
+        run("--data", coco, *command, "--grid_search", 2, "--val_split", "test-dev2017")
+    assert not (tmp_path / "out").exists()
+    state = torch.load(mobile, weights_only=True)
+    nans = {key: value * torch.nan if value.is_floating_point() else value for key, value in state.items()}
+    torch.save(nans, tmp_path / "nan.pth")
+    broken = ("--detector", MOBILE, "--detector_weights", tmp_path / "nan.pth", "--out", tmp_path / "out")
+    size = ("--methods", "gaussian", "--steps", 1, "--batch_size", 1, "--limit", 1, "--device", "cpu", "--loaders", 0)
+    with pytest.raises(EbmError, match="training stopped: "):
+        run("--data", coco, *broken, *size)
+
+
+def test_corrected_boxes_are_scored_anew(coco: Path, mobile: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "set", tmp_path / "out"
+    shutil.copytree(coco, root)
+    command = ["--data", root, "--detector", MOBILE, "--detector_weights", mobile, "--out", out, "--device", "cpu"]
+    command += ["--loaders", 0, "--methods", "gaussian", "--steps", 1, "--batch_size", 1, "--limit", 1]
+    assert run(*command) == 0
+    scores = out / "runs" / "run-0" / "gaussian" / "scores.json"
+    before = json.loads(scores.read_text())
+    (found, *_) = json.loads((scores.parent / "detections.json").read_text())
+    path = root / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= {"bbox": found["bbox"], "category_id": found["category_id"]}
+    path.write_text(json.dumps(content))
+    assert run(*command) == 0
+    after = json.loads(scores.read_text())
+    # Another detection of a higher score may take the object first: 0.5 is the least overlap of a match.
+    assert after["settings"]["test"] != before["settings"]["test"] and after["matches"] == 1
+    assert after["figures"]["matched IoU"] != before["figures"]["matched IoU"]
 
 
 def test_without_data_the_settings_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,9 @@ def test_one_error_for_a_file_of_another_kind(tmp_path: Path, content: Any, word
 def test_missing_or_damaged_file(tmp_path: Path) -> None:
     with pytest.raises(DetectionDataError, match="no annotation file"):
         read_annotations(tmp_path / "none.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DetectionDataError, match="is not JSON"):
+        read_annotations(tmp_path / "deep.json")
     (tmp_path / "cut.json").write_text('{"images": [')
     with pytest.raises(DetectionDataError, match="is not JSON"):
         read_annotations(tmp_path / "cut.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,20 @@ def test_nothing_learns() -> None:
 
 
 # Images --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_precisions_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"model must have float32 weights \(got {dtype}\)"):
+        FrozenDetector(deepcopy(base().model).to(dtype))
+
+
+def test_the_digest_is_that_of_the_weights() -> None:
+    other = FrozenDetector(deepcopy(base().model))
+    assert other.digest == base().digest and len(other.digest) == 16
+    with torch.no_grad():
+        next(other.model.parameters()).flatten()[0] += 1
+    assert other.digest != base().digest
 
 
 def test_bytes_and_doubles_are_images_too() -> None:

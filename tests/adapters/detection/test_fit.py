@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ebm_tracker.adapters.detection import EnergyDetector, fit_branch, load_branch, open_detection_images
+from ebm_tracker.adapters.detection import (
+    EnergyDetector,
+    FrozenDetector,
+    fit_branch,
+    load_branch,
+    open_detection_images,
+)
 from ebm_tracker.errors import WeightsError
 from ebm_tracker.training.display import Silence
 from ebm_tracker.training.loop import LoopSettings
@@ -74,7 +81,28 @@ def test_refusals(root: Path, tmp_path: Path) -> None:
         fit_branch(detector, open_detection_images(gaps, "train", training=True), tmp_path / "b")
     fitting = open_detection_images(gaps, "train", training=True, outputs=detector.classes)
     fit_branch(detector, fitting, tmp_path / "b", loop=LOOP, samples=8, display=Silence())
+    with pytest.raises(ValueError, match="images '"):  # as many, with other boxes
+        moved = document({1: (80, 60), 2: (80, 60)}, [(1, 2, (11, 8, 30, 20)), (2, 8, (5, 5, 40, 30))], NAMES)
+        other = open_detection_images(write_set(tmp_path / "moved", "train", moved), "train", training=True)
+        fit_branch(detector, other, tmp_path / "a", loop=LOOP, samples=8, display=Silence())
     with pytest.raises(WeightsError, match="is no readable checkpoint"):
         (tmp_path / "c").mkdir()
         (tmp_path / "c" / "final.pt").write_bytes(b"nothing")
         load_branch(detector, tmp_path / "c")
+
+
+def test_a_branch_of_another_detector(root: Path, tmp_path: Path) -> None:
+    """Of the same shapes: only its weights tell."""
+    detector, images = tiny_detector(), open_detection_images(root, "train", training=True)
+    fit_branch(detector, images, tmp_path / "a", loop=LOOP, samples=8, display=Silence())
+    other = FrozenDetector(deepcopy(detector.model))
+    assert load_branch(other, tmp_path / "a") is not None
+    with torch.no_grad():
+        other.model.roi_heads.box_predictor.cls_score.bias[1] += 1
+    with pytest.raises(WeightsError, match="belongs to another detector"):
+        load_branch(other, tmp_path / "a")
+    with pytest.raises(ValueError, match="base '"):
+        fit_branch(other, images, tmp_path / "a", loop=LOOP, samples=8, display=Silence())
+    torch.save({"module": {"a": torch.zeros(1)}, "average": None, "steps": 3, "settings": {}}, tmp_path / "a/final.pt")
+    with pytest.raises(WeightsError, match="holds other weights than are trained here"):
+        load_branch(detector, tmp_path / "a")

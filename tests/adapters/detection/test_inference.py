@@ -211,3 +211,19 @@ def test_a_class_that_training_never_saw_leaves_its_boxes_where_they_are() -> No
     model = EnergyDetector(tiny.tiny_detector(), branch, SMALL_STEPS)
     (better,) = refine(model, [tiny.image()], [{"boxes": boxes, "labels": torch.tensor([2, 1])}])
     assert torch.equal(better["boxes"][0], boxes[0]) and not torch.equal(better["boxes"][1], boxes[1])
+
+
+def test_the_background_is_no_class() -> None:
+    model = EnergyDetector(tiny.tiny_detector(), trained_branch(), SMALL_STEPS)
+    boxes = torch.tensor([[10.0, 8, 40, 30]])
+    with pytest.raises(ValueError, match=r"labels must lie in 1..3 \(got 0 to 0\)"):
+        refine(model, [tiny.image()], [{"boxes": boxes, "labels": torch.tensor([0])}])
+
+
+def test_whole_numbers_are_refined_as_such_in_float() -> None:
+    model = EnergyDetector(tiny.tiny_detector(), trained_branch(), SMALL_STEPS)
+    whole, label = torch.tensor([[10, 8, 40, 30]]), torch.tensor([1])
+    (got,), (expected,) = (
+        refine(model, [tiny.image()], [{"boxes": boxes, "labels": label}]) for boxes in (whole, whole.float())
+    )
+    assert torch.equal(got["boxes"], expected["boxes"]) and not torch.equal(got["boxes"], whole.float())
