@@ -189,3 +189,12 @@ def test_a_damaged_file_is_no_finished_run(tmp_path: Path) -> None:
     (tmp_path / FINAL).write_bytes(content[: len(content) // 2])
     with pytest.raises(WeightsError, match="final.pt is no readable checkpoint"):
         run(Noisy(), tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"module": {"other": torch.zeros(2)}}, {"average": {"other": 5}}, {"settings": []}])
+def test_a_file_of_other_content_is_one_sentence(tmp_path: Path, change: dict[str, Any]) -> None:
+    run(Noisy(), tmp_path)
+    state = torch.load(tmp_path / FINAL, weights_only=True)
+    torch.save(state | change, tmp_path / FINAL)
+    with pytest.raises(WeightsError, match=r"final.pt (holds other weights than are trained here|is not a checkpoint)"):
+        run(Noisy(), tmp_path)

@@ -377,7 +377,12 @@ def test_a_stopped_study_goes_on(finished: Finished, data: DetectionData, tmp_pa
 
 def test_a_damaged_file_of_scores_is_named(data: DetectionData, copy: Path) -> None:
     path = copy / "run-0" / "ours" / "scores.json"
-    path.write_text(path.read_text()[:40])
+    settings = json.dumps({"settings": json.loads(path.read_text())["settings"]})
+    for text in ("[1]", "null", settings):
+        path.write_text(text)
+        with pytest.raises(DetectionDataError, match=r"scores.json is damaged \(it lacks what a study writes\)"):
+            run(DetectionStudy(data, SETTINGS, copy, quiet=True))
+    path.write_text(settings[:40])
     with pytest.raises(DetectionDataError, match=r"run-0/ours/scores.json is damaged \(.*\); remove it"):
         run(DetectionStudy(data, ONE, copy, quiet=True))
 
