@@ -100,11 +100,16 @@ def refine(model: EnergyDetector, images: Sequence[Tensor], detections: Sequence
 
 def _boxes_and_labels(detections: Detections | Mapping[str, Any], number: int) -> tuple[Tensor, Tensor]:
     if isinstance(detections, Detections):
-        return detections.boxes_xyxy, detections.labels
-    missing = [key for key in ("boxes", "labels") if key not in detections]
-    if missing:
-        raise ValueError(f"detections[{number}] must have 'boxes' and 'labels' (got {', '.join(detections) or 'none'})")
-    boxes, labels = detections["boxes"], detections["labels"]
+        boxes, labels = detections.boxes_xyxy, detections.labels
+    else:
+        missing = [key for key in ("boxes", "labels") if key not in detections]
+        if missing:
+            given = ", ".join(detections) or "none"
+            raise ValueError(f"detections[{number}] must have 'boxes' and 'labels' (got {given})")
+        boxes, labels = detections["boxes"], detections["labels"]
+    if not (isinstance(boxes, Tensor) and isinstance(labels, Tensor)):
+        found = f"{type(boxes).__name__} and {type(labels).__name__}"
+        raise ValueError(f"boxes and labels of detections[{number}] must be tensors (got {found})")
     if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
         found = f"{tuple(boxes.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"detections[{number}] must have boxes (N, 4) and labels (N,) (got {found})")
