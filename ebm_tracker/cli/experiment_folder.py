@@ -21,8 +21,9 @@ def claim(out: Path, experiment: str) -> None:
     Raises EbmError as ``check`` does.
     """
     check(out, experiment)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(out / NAME, json.dumps({"experiment": experiment}) + "\n")
+    if not (out / NAME).is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(out / NAME, json.dumps({"experiment": experiment}) + "\n")
 
 
 def check(out: Path, experiment: str) -> None:
