@@ -127,10 +127,10 @@ def test_the_blocks_arrive_at_a_real_server(server: int) -> None:
 def frames(tmp_path: Path) -> Path:
     folder = tmp_path / "frames"
     folder.mkdir()
-    for i in range(3):
+    for i in range(30):  # frames are passed over while one is being sent, which a busy machine takes its time for
         noise = np.random.default_rng(0).integers(0, 255, (40, 30, 3))
         frame = np.full((120, 160, 3), 90, np.uint8)
-        frame[50:90, 70 + i : 100 + i] = noise
+        frame[50:90, 70 + i // 4 : 100 + i // 4] = noise
         Image.fromarray(frame).save(folder / f"{i}.png")
     return folder
 
