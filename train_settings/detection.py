@@ -29,7 +29,7 @@ from ebm_tracker.adapters.detection.annotations import DetectionDataError
 from ebm_tracker.adapters.detection.base import FrozenDetector
 from ebm_tracker.adapters.detection.collage import ComposeSettings
 from ebm_tracker.adapters.detection.compose import compose_set
-from ebm_tracker.adapters.detection.data import DetectionImages, open_detection_images
+from ebm_tracker.adapters.detection.data import DetectionImages, find_split, open_detection_images
 from ebm_tracker.adapters.detection.load import load_detector
 from ebm_tracker.adapters.detection.small import SmallSettings
 from ebm_tracker.adapters.detection.small_base import SmallBase
@@ -160,6 +160,8 @@ class CocoSource:
 
 def open_coco(recipe: DetectionRecipe, source: CocoSource) -> tuple[DetectionData, list[str]]:
     """What the study takes, and sentences about what is in it. Raises WeightsError without weights of the detector."""
+    for split in (source.train, source.test):  # before weights are fetched
+        find_split(source.root, split)
     make = partial(load_detector, recipe.detector, source.weights)
     outputs = make().classes
     searches = recipe.study.search_images > 0
@@ -178,7 +180,10 @@ def open_coco(recipe: DetectionRecipe, source: CocoSource) -> tuple[DetectionDat
     if searches and not opened["val"].file.annotations:
         raise DetectionDataError(f"{source.val} has no annotations: step lengths cannot be searched on it")
     if searches and source.val == source.test:
-        remarks.append(f"Step lengths are searched on {source.val}, which is tested on, too: for the test server only.")
+        remarks.append(
+            f"Step lengths are chosen on {source.val}, which is tested on, too: these figures are too good. Use the "
+            "step lengths with another --test_split."
+        )
     facts: dict[str, Any] = {
         "detector": recipe.detector,
         "weights": sha256_of(source.weights)[:16] if source.weights is not None else "torchvision",

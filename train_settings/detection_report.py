@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ def tables(
         found = coverage(recipe, study)
         if found is not None:
             made.append(_coverage_table(found))
+        elif recipe.coverage:
+            made[0] = replace(made[0], notes=(*made[0].notes, "No detection matched an object: no coverage."))
     return tuple(made)
 
 

@@ -9,6 +9,7 @@ set of them and trains a light detector first, for a machine without a GPU. On s
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 0, the paper's step lengths; 100 with --small)",
     )
     parser.add_argument(
-        "--coverage", type=int, metavar="N", help="boxes whose learned density is compared with the truth"
+        "--coverage",
+        type=int,
+        metavar="N",
+        help="boxes whose learned density is compared with the truth, 0 for none (default: 1000, 400 with --small)",
     )
     coco = parser.add_argument_group("on COCO, or your set in its layout")
     coco.add_argument("--detector", metavar="NAME", help="of torchvision (default: fasterrcnn_resnet50_fpn)")
@@ -69,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="(default: val2017); test-dev2017 gives files for the test server",
     )
     coco.add_argument("--limit", type=int, default=0, metavar="N", help="at most N images of each split (default: all)")
-    coco.add_argument("--loaders", type=int, metavar="N", help="processes that read images (default: 8)")
+    coco.add_argument("--loaders", type=int, metavar="N", help="processes that read images (default: 8, or the cores)")
     small = parser.add_argument_group("with --small")
     small.add_argument("--backbone_weights", type=Path, metavar="FILE", help="of the backbone (default: the shipped)")
     small.add_argument(
@@ -152,6 +156,8 @@ def changed_recipe(args: argparse.Namespace) -> DetectionRecipe | SmallRecipe:
             loop = replace(loop, batch_size=args.batch_size)
         if args.loaders is not None:
             loop = replace(loop, workers=args.loaders)
+        else:
+            loop = replace(loop, workers=min(loop.workers, os.cpu_count() or 1))
         changed[name] = loop
     recipe = replace(recipe, study=replace(study, **changed))
     if args.coverage is not None:

@@ -35,7 +35,7 @@ def open_display(quiet: bool, done: int, total: int) -> Iterator[Display]:
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  data {task.fields[data_s]:.2f} s  step {task.fields[step_s]:.2f} s"),
+        TextColumn("loss {task.fields[loss]}  data {task.fields[data_s]:.2f} s  step {task.fields[step_s]:.2f} s"),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
@@ -61,10 +61,10 @@ class Bar:
 
     def __init__(self, progress: Progress, done: int, total: int) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=total, completed=done, loss=float("nan"), data_s=0.0, step_s=0.0)
+        self._task = progress.add_task("", total=total, completed=done, loss="-", data_s=0.0, step_s=0.0)
 
     def show(self, steps: int, loss: float, data_s: float, step_s: float) -> None:
-        self._progress.update(self._task, completed=steps, loss=loss, data_s=data_s, step_s=step_s)
+        self._progress.update(self._task, completed=steps, loss=f"{loss:.3f}", data_s=data_s, step_s=step_s)
 
     def row(self, steps: int, row: Mapping[str, float]) -> None:
         pass

@@ -117,7 +117,7 @@ def test_heads_a_branch_and_the_test_server(
     assert run(*command, "--grid_search", 1, "--methods", *names) == 0
     said = capsys.readouterr().out
     assert "Step lengths of ours on 1 validation image" in said and "Chosen in" in said
-    assert "Step lengths are searched on val2017, which is tested on, too" in said
+    assert "Step lengths are chosen on val2017, which is tested on, too" in said
     folder = out / "runs" / "run-0"
     assert {path.name for path in folder.iterdir()} == {*names, "direct"}
     figures = [json.loads((folder / name / "scores.json").read_text())["figures"] for name in names]
@@ -166,6 +166,8 @@ def test_the_small_experiment(
     assert {"set", "base", "features", "runs", "table.md", "table.csv", "table_2.csv"} <= made
     assert not (out / "shown").exists()
     before = (out / "table.md").read_text()
+    assert "No detection matched an object: no coverage." in before  # and so all step lengths are as good
+    assert "Step lengths of ours (position / size): 0.0001 / 0.0004; 10 steps." in before
     assert "IoU-Net\\*" in before and "How far ours is above" in before
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*")}
     assert run("--data", photos, "--small", "--out", out, "--device", "cpu", "--show", photos) == 0
@@ -265,5 +267,7 @@ def test_without_data_the_settings_are_asked(tmp_path: Path, monkeypatch: pytest
 def test_folders_that_are_no_data(mobile: Path, tmp_path: Path) -> None:
     with pytest.raises(DetectionDataError, match="must hold annotations/instances_train2017.json"):
         run("--data", tmp_path, "--detector", MOBILE, "--detector_weights", mobile, "--out", tmp_path / "out")
+    with pytest.raises(DetectionDataError, match="must hold annotations/instances_train2017.json"):
+        run("--data", tmp_path, "--out", tmp_path / "out")  # before the detector's weights are fetched
     with pytest.raises(DetectionDataError, match="holds no photos"):
         run("--data", tmp_path, "--small", "--out", tmp_path / "out")

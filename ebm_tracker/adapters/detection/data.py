@@ -155,6 +155,12 @@ def open_detection_images(
     ``training`` and ``outputs`` as for DetectionImages.
     Raises DetectionDataError: no annotation file, a damaged one, or no image.
     """
+    path, place = find_split(Path(root), split)
+    return DetectionImages(read_annotations(path), place, training=training, outputs=outputs)
+
+
+def find_split(root: Path, split: str) -> tuple[Path, Path]:
+    """The annotation file and the folder of the images. Raises DetectionDataError when one of them is not there."""
     names = (f"instances_{split}.json", f"image_info_{split}.json")
     paths = [root / "annotations" / name for name in names]
     path = next((path for path in paths if path.is_file()), None)
@@ -165,7 +171,7 @@ def open_detection_images(
     place = next((place for place in places if place.is_dir()), None)
     if place is None:
         raise DetectionDataError(f"{root.absolute()} must hold images in {folder} or images/{folder} (found neither)")
-    return DetectionImages(read_annotations(path), place, training=training, outputs=outputs)
+    return path, place
 
 
 class TrainingImages(Dataset[ImageExample]):

@@ -99,6 +99,8 @@ def refine(model: EnergyDetector, images: Sequence[Tensor], detections: Sequence
 
 
 def _boxes_and_labels(detections: Detections | Mapping[str, Any], number: int) -> tuple[Tensor, Tensor]:
+    boxes: Any
+    labels: Any
     if isinstance(detections, Detections):
         boxes, labels = detections.boxes_xyxy, detections.labels
     else:

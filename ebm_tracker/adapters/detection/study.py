@@ -264,7 +264,11 @@ class DetectionStudy:
         return search_steps(
             model,
             (detector.pyramid([val.tensor(index)]) for index in range(len(val))),
-            step_grid(settings.refine[name], settings.factors, settings.ratios),
+            # Where several are best, the settings' own are chosen before the others.
+            sorted(
+                step_grid(settings.refine[name], settings.factors, settings.ratios),
+                key=lambda candidate: candidate != settings.refine[name],
+            ),
             score,
             on_image=lambda number: progress.finish(done + number + 1),
         )

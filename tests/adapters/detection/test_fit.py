@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_a_branch_is_trained_and_loaded(root: Path, tmp_path: Path) -> None:
     for other in (again, loaded):
         assert all(torch.equal(value, first[name]) for name, value in other.state_dict().items())
     assert not loaded.training
-    fresh = fit_branch(detector, images, tmp_path / "longer", loop=replace(LOOP, steps=6), samples=8, display=Silence())
+    fresh = fit_branch(detector, images, tmp_path / "longer", loop=LOOP, steps=6, samples=8, display=Silence())
     assert not torch.equal(fresh.readout.weight, first["readout.weight"])
     assert len(EnergyDetector(detector, loaded).detect([image()])) == 1
 
