@@ -252,6 +252,11 @@ def test_corrected_boxes_are_scored_anew(coco: Path, mobile: Path, tmp_path: Pat
     # Another detection of a higher score may take the object first: 0.5 is the least overlap of a match.
     assert after["settings"]["test"] != before["settings"]["test"] and after["matches"] == 1
     assert after["figures"]["matched IoU"] != before["figures"]["matched IoU"]
+    # Another test split is detected in with the same training.
+    weights = (scores.parent / "final.pt").read_bytes()
+    assert run(*command, "--test_split", "test-dev2017") == 0
+    assert (scores.parent / "final.pt").read_bytes() == weights
+    assert (out / "detections_test-dev2017_gaussian-run0_results.zip").is_file()
 
 
 def test_without_data_the_settings_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
